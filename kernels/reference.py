@@ -1,0 +1,349 @@
+"""Every kernel by its definition, in the NumPy API alone: what the fast forms must equal.
+
+Array functions, no Tensor. Work goes in blocks that stay in cache, and the heavy part is BLAS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from minae.backend import Array, quiet, xp
+
+from .error_function import erf  # noqa: F401  (a kernel too, in a file of its own)
+
+Pair = tuple[int, int]  # (vertical, horizontal)
+
+_SCORES = 1 << 20  # elements per block of `nearest`: 4 MB in float32
+_COLUMNS = 1 << 19  # elements per block of image patches: 2 MB in float32
+_ROWS = 1 << 18  # elements per block of gathered rows
+
+
+# --- nearest codeword ---------------------------------------------------------------------------
+
+
+def nearest(vectors: Array, codebook: Array, *, nonfinite: str = "raise") -> tuple[Array, Array]:
+    """The nearest codeword of every vector, exactly, and its squared Euclidean distance.
+
+    vectors (..., D) and codebook (K, D), float32 or float64, give int64 codes (...) and distances
+    (...) in their common dtype. The code is the argmin over k of sum_d (z_d - e_kd)^2, in float64,
+    added in the order d = 0..D-1 without fused multiply-add, the lowest index on ties; so it does
+    not depend on the batch a vector comes in. Extra memory does not grow with N times K.
+
+    Raises TypeError for other dtypes, ValueError for shapes that do not fit, an empty codebook, a
+    codeword that is not finite, and a vector that is not finite; with nonfinite="mask" such a
+    vector gets code -1 and distance NaN instead.
+    """
+    if nonfinite not in ("raise", "mask"):
+        raise ValueError(f"nonfinite must be 'raise' or 'mask', not {nonfinite!r}")
+    if vectors.ndim < 1 or codebook.ndim != 2 or vectors.shape[-1] != codebook.shape[1]:
+        raise ValueError(
+            f"expected vectors (..., D) and a codebook (K, D), got {vectors.shape} and"
+            f" {codebook.shape}"
+        )
+    if 0 in codebook.shape:
+        raise ValueError(f"the codebook is empty: {codebook.shape}, vectors {vectors.shape}")
+    for array in (vectors, codebook):
+        if array.dtype not in (xp.float32, xp.float64):
+            raise TypeError(f"vectors and codebook must be float32 or float64, not {array.dtype}")
+    bad = xp.flatnonzero(~xp.isfinite(codebook).all(axis=1))
+    if bad.size:
+        raise ValueError(f"codeword {int(bad[0])} is not finite")
+    dtype = xp.result_type(vectors, codebook)
+    shape = vectors.shape[:-1]
+    vectors = vectors.reshape(-1, codebook.shape[1])
+    finite = xp.isfinite(vectors).all(axis=1)
+    bad = xp.flatnonzero(~finite)
+    if bad.size and nonfinite == "raise":
+        index = [int(i) for i in xp.unravel_index(bad[0], shape)] if shape else "()"
+        raise ValueError(f"the vector at {index} of {shape} is not finite (nonfinite='mask' skips)")
+    codes = xp.full(len(vectors), -1, dtype=xp.int64)
+    distances = xp.full(len(vectors), xp.nan, dtype=dtype)
+    rows = slice(None) if not bad.size else finite
+    with quiet():
+        codes[rows], distances[rows] = _nearest(
+            vectors[rows].astype(dtype, copy=False), codebook.astype(dtype, copy=False)
+        )
+    return codes.reshape(shape), distances.reshape(shape)
+
+
+def _nearest(vectors: Array, codebook: Array) -> tuple[Array, Array]:
+    """`nearest` on finite (N, D) and (K, D) of one dtype: BLAS screens, the definition decides.
+
+    With a = z - centre and b = e - centre, |z - e|^2 = |a|^2 + 2 s where s = |b|^2 / 2 - a.b, and
+    one product of (a, 1) and (-b, |b|^2 / 2) gives s. Let u = eps / 2 and r = |a| + |b|. Centring
+    (2 u), the norm (D u) and the product ((D + 1) u, in any order: Higham, Accuracy and Stability,
+    eq. 3.5) put s off by at most (D + 3) eps r^2 / 2, and the definition's own rounding counts for
+    at most half of that. Two codewords differ, so the winner lies within 1.5 (D + 3) eps r^2 of
+    the lowest s; we allow 2 (D + 16) eps r^2, and `tiny` for what underflows. The codeword of
+    least norm shows |b| <= 2 |a| + min |b| for the winner, so a stray codeword costs nothing.
+    """
+    (count, dims), info = codebook.shape, xp.finfo(vectors.dtype)
+    centre = codebook.mean(axis=0, dtype=xp.float64).astype(vectors.dtype)
+    centred = codebook - centre
+    squares = (centred * centred).sum(axis=1)
+    least, most = xp.sqrt(squares.min()), xp.sqrt(squares.max())
+    table = xp.concatenate([-centred.T, 0.5 * squares[None]])  # (D + 1, K)
+    step = max(1, _SCORES // count)
+    left = xp.ones((min(step, len(vectors)), dims + 1), vectors.dtype)
+    product = xp.empty((len(left), count), vectors.dtype)
+    codes = xp.empty(len(vectors), xp.int64)
+    distances = xp.empty(len(vectors), vectors.dtype)
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step]
+        row = xp.arange(len(block))
+        a = left[: len(block), :dims]
+        xp.subtract(block, centre, out=a)
+        scores = xp.matmul(left[: len(block)], table, out=product[: len(block)])
+        norm = xp.sqrt(xp.einsum("nd,nd->n", a, a))
+        radius = norm + xp.minimum(most, 2 * norm + least)
+        margin = (dims + 16) * info.eps * (2 * radius * radius)  # inf where distances overflow
+        margin += 16 * (dims + 1) * info.tiny * (1 + radius)
+        best = scores.argmin(axis=1)
+        lowest = scores[row, best]
+        limit = lowest + margin
+        scores[row, best] = xp.inf
+        # `not greater` instead of `less or equal`: a NaN, from overflow, must survive
+        open_rows = xp.flatnonzero(~(scores.min(axis=1) > limit))
+        if open_rows.size:
+            survives = ~(scores[open_rows] > limit[open_rows, None])
+            survives[xp.arange(len(open_rows)), best[open_rows]] = True
+            which, code = xp.nonzero(survives)
+            exact = xp.full(survives.shape, xp.inf)
+            exact[which, code] = _distances(block, open_rows[which], codebook, code)
+            best[open_rows] = exact.argmin(axis=1)
+        codes[start : start + step] = best
+        distances[start : start + step] = _distances(block, row, codebook, best)
+    return codes, distances
+
+
+def _distances(vectors: Array, rows: Array, codebook: Array, codes: Array) -> Array:
+    """The definition: squared distance of vectors[rows] to codebook[codes], pair by pair."""
+    total = xp.zeros(len(codes))
+    step = max(1, _ROWS // vectors.shape[1])
+    for start in range(0, len(codes), step):
+        part = slice(start, start + step)
+        difference = vectors[rows[part]].astype(xp.float64)
+        difference -= codebook[codes[part]]
+        difference *= difference
+        part_total = total[part]
+        for column in difference.T:  # a loop, because sum() may add in any order
+            part_total += column
+    return total
+
+
+# --- sums of rows by code -----------------------------------------------------------------------
+
+
+def scatter_sum(values: Array, codes: Array, count: int) -> Array:
+    """Add up the rows of each code: out[k] = sum of values[n] where codes[n] == k.
+
+    values (..., D) of a float dtype, which the result (count, D) keeps, and integer codes (...) in
+    [0, count). The order of addition is fixed by the codes: the same input gives the same bits.
+
+    Raises TypeError for codes that are no integers, ValueError for shapes that do not fit, and
+    IndexError for a code outside; a negative one too.
+    """
+    if codes.dtype.kind not in "iu":
+        raise TypeError(f"codes must be integers, not {codes.dtype}")
+    if values.shape[:-1] != codes.shape or values.ndim < 1:
+        raise ValueError(
+            f"expected values (..., D) and codes (...), got {values.shape} and {codes.shape}"
+        )
+    values = values.reshape(codes.size, values.shape[-1])
+    codes = codes.ravel()
+    bad = xp.flatnonzero((codes < 0) | (codes >= count))
+    if bad.size:
+        raise IndexError(
+            f"code {int(codes[bad[0]])} at position {int(bad[0])} is outside [0, {count})"
+        )
+    out = xp.zeros((count, values.shape[1]), values.dtype)
+    # NumPy sorts 16-bit keys by radix, ten times faster than wider ones
+    order = xp.argsort(codes.astype(xp.uint16 if count <= 1 << 16 else xp.int64), kind="stable")
+    # reduceat walks all rows once per column, so they must stay in cache
+    step = max(1, _ROWS // max(1, values.shape[1]))
+    for start in range(0, len(order), step):
+        rows = order[start : start + step]
+        sorted_codes = codes[rows]
+        changes = xp.concatenate([xp.ones(1, bool), sorted_codes[1:] != sorted_codes[:-1]])
+        first = xp.flatnonzero(changes)
+        out[sorted_codes[first]] += xp.add.reduceat(values[rows], first, axis=0)
+    return out
+
+
+# --- convolution, features last -----------------------------------------------------------------
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Correlate images with a kernel: x (batch, height, width, in) to (batch, oh, ow, out).
+
+    weight (kh, kw, in / groups, out), bias (out,). The output height is
+    (height + 2 padding - dilation (kh - 1) - 1) // stride + 1, likewise the width.
+
+    Raises ValueError where the channels, the groups or the sizes do not fit.
+    """
+    oh, ow = _output_size(x.shape, weight.shape, stride, padding, dilation, groups)
+    kh, kw, _, channels = weight.shape
+    matrix = _split(weight, groups)  # (groups, kh * kw * in / groups, out / groups)
+    out = xp.empty((len(x), oh, ow, channels), xp.result_type(x, weight))
+    edges = [(p, p) for p in padding]
+    for images, columns in _columns(x, (kh, kw), stride, edges, dilation, groups):
+        xp.matmul(columns, matrix, out=_split(out[images], groups))
+    if bias is not None:
+        if bias.shape != (channels,):
+            raise ValueError(f"bias {bias.shape} does not fit weight {weight.shape}")
+        out += bias
+    return out
+
+
+def conv2d_input(
+    g: Array,
+    weight: Array,
+    *,
+    size: Pair,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """The gradient of `conv2d` with respect to x, that is, the transposed convolution.
+
+    g (batch, oh, ow, out), weight (kh, kw, in / groups, out), size (height, width) of the result
+    (batch, height, width, in).
+
+    Output pixel Y = y + padding = stride * m + phase only sees the taps that are congruent to its
+    phase, on the pixels of g around m: one dense correlation of g gives all phases as channels.
+
+    Raises ValueError where the channels, the groups or the sizes do not fit.
+    """
+    kh, kw, within, channels = weight.shape
+    shape = (len(g), *size, within * groups)
+    expected = _output_size(shape, weight.shape, stride, padding, dilation, groups)
+    if g.shape[1:] != (*expected, channels):
+        raise ValueError(f"size {size} and weight {weight.shape} need g (batch, *{expected},"
+                         f" {channels}), got {g.shape}")
+    # A dilated kernel with a stride becomes a dense one with zeros in between.
+    steps = [d if s == 1 else 1 for s, d in zip(stride, dilation)]
+    gaps = [d // e for d, e in zip(dilation, steps)]
+    taps = [-(-((k - 1) * gap + 1) // s) for k, gap, s in zip((kh, kw), gaps, stride)]
+    (th, tw), (sh, sw) = taps, stride
+    dense = xp.zeros((th * sh, tw * sw, *weight.shape[2:]), weight.dtype)
+    dense[: (kh - 1) * gaps[0] + 1 : gaps[0], : (kw - 1) * gaps[1] + 1 : gaps[1]] = weight
+    matrix = dense.reshape(th, sh, tw, sw, within, groups, channels // groups)[::-1, :, ::-1]
+    matrix = matrix.transpose(5, 0, 2, 6, 1, 3, 4).reshape(groups, -1, sh * sw * within)
+    begin = [p // s for p, s in zip(padding, stride)]
+    end = [-(-(p + n) // s) for p, n, s in zip(padding, size, stride)]
+    edges = [
+        ((t - 1) * e - b, f - n)
+        for t, e, b, f, n in zip(taps, steps, begin, end, expected)
+    ]
+    high, wide = (f - b for f, b in zip(end, begin))
+    top, left = (p % s for p, s in zip(padding, stride))
+    out = xp.empty(shape, xp.result_type(g, weight))
+    for images, columns in _columns(g, (th, tw), (1, 1), edges, steps, groups):
+        phases = xp.matmul(columns, matrix).reshape(groups, -1, high, wide, sh, sw, within)
+        grid = phases.transpose(1, 2, 4, 3, 5, 0, 6).reshape(-1, high * sh, wide * sw, shape[3])
+        out[images] = grid[:, top : top + size[0], left : left + size[1]]
+    return out
+
+
+def conv2d_weight(
+    x: Array,
+    g: Array,
+    *,
+    size: Pair,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """The gradient of `conv2d` with respect to the weight, (kh, kw, in / groups, out).
+
+    x (batch, height, width, in), g (batch, oh, ow, out), size (kh, kw).
+
+    Raises ValueError where the channels, the groups or the sizes do not fit.
+    """
+    within, channels = x.shape[3] // groups, g.shape[3]
+    shape = (*size, within, channels)
+    expected = _output_size(x.shape, shape, stride, padding, dilation, groups)
+    if g.shape[:3] != (len(x), *expected):
+        raise ValueError(f"x {x.shape} and size {size} need g {(len(x), *expected, channels)},"
+                         f" got {g.shape}")
+    dtype = xp.result_type(x, g)
+    total = xp.zeros((groups, size[0] * size[1] * within, channels // groups), dtype)
+    edges = [(p, p) for p in padding]
+    for images, columns in _columns(x, size, stride, edges, dilation, groups):
+        total += xp.matmul(columns.swapaxes(1, 2), _split(g[images], groups))
+    return total.swapaxes(0, 1).reshape(shape)
+
+
+def _output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:
+    """(oh, ow) of a convolution, once all that can be wrong with its shapes is not."""
+    if len(shape) != 4 or len(weight_shape) != 4:
+        raise ValueError(f"expected 4 dimensions each, got {shape} and weight {weight_shape}")
+    if groups < 1 or shape[3] % groups or weight_shape[3] % groups:
+        raise ValueError(f"{groups} groups do not divide channels {shape[3]} and {weight_shape[3]}")
+    if shape[3] != weight_shape[2] * groups:
+        raise ValueError(
+            f"x {shape} has {shape[3]} channels, weight {weight_shape} with {groups} groups expects"
+            f" {weight_shape[2] * groups}"
+        )
+    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
+        raise ValueError(f"impossible {stride=}, {dilation=}, {padding=}")
+    spare = [
+        n + 2 * p - d * (k - 1) - 1
+        for n, k, p, d in zip(shape[1:3], weight_shape[:2], padding, dilation)
+    ]
+    if min(spare) < 0 or min(weight_shape[:2]) < 1:
+        raise ValueError(
+            f"kernel {weight_shape[:2]} with {dilation=} does not fit the image {shape[1:3]} with"
+            f" {padding=}"
+        )
+    return spare[0] // stride[0] + 1, spare[1] // stride[1] + 1
+
+
+def _split(x: Array, groups: int) -> Array:
+    """(..., channels) to (groups, rows, channels / groups); a view where x is contiguous."""
+    return x.reshape(-1, groups, x.shape[-1] // groups).swapaxes(0, 1)
+
+
+def _columns(x, size, stride, edges, dilation, groups) -> Iterator[tuple[slice, Array]]:
+    """Per block of images: its slice, and its patches (groups, rows, kh * kw * in / groups).
+
+    `edges` are the (before, after) paddings of height and width; negative ones crop. The patches
+    share one buffer: use them before asking for the next.
+    """
+    batch, height, width, channels = x.shape
+    (kh, kw), within = size, channels // groups
+    if (kh, kw, *stride) == (1, 1, 1, 1) and not any(map(any, edges)):
+        yield slice(batch), _split(x, groups)
+        return
+    (top, bottom), (left, right) = edges
+    full = (height + top + bottom, width + left + right)
+    x = x[:, max(-top, 0) : height + min(bottom, 0)]
+    x = x[:, :, max(-left, 0) : width + min(right, 0)]
+    top, left = max(top, 0), max(left, 0)
+    span = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation))
+    oh, ow = ((n - k) // s + 1 for n, k, s in zip(full, span, stride))
+    per_image = oh * ow * kh * kw * channels
+    step = max(1, min(_COLUMNS // per_image, batch))
+    padded = xp.zeros((step, *full, groups, within), x.dtype)  # the border stays zero
+    inside = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
+    windows = xp.lib.stride_tricks.sliding_window_view(padded, span, axis=(1, 2))
+    windows = windows[:, :: stride[0], :: stride[1], :, :, :: dilation[0], :: dilation[1]]
+    windows = windows.transpose(3, 0, 1, 2, 5, 6, 4)  # (groups, step, oh, ow, kh, kw, within)
+    buffer = xp.empty(step * per_image, x.dtype)
+    for start in range(0, batch, step):
+        n = min(step, batch - start)
+        inside[:n] = x[start : start + n].reshape(n, *x.shape[1:3], groups, within)
+        columns = buffer[: n * per_image].reshape(groups, n, oh, ow, kh, kw, within)
+        columns[...] = windows[:, :n]
+        yield slice(start, start + n), columns.reshape(groups, n * oh * ow, -1)

@@ -1,0 +1,105 @@
+"""minae: a small engine for auto-encoders, with automatic differentiation on NumPy or CuPy.
+
+``import minae`` needs NumPy alone; ``minae.testing`` and the rooms above it load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .backend import xp
+from .debugging import debug
+from .engine import elementwise, grad, no_grad, primitive
+from .functional import (
+    attention,
+    batch_norm,
+    binary_cross_entropy_with_logits,
+    causal_mask,
+    conv2d,
+    conv_transpose2d,
+    cross_entropy,
+    dropout,
+    elu,
+    embedding,
+    gelu,
+    gelu_tanh,
+    group_norm,
+    index_add,
+    index_update,
+    l1_loss,
+    layer_norm,
+    leaky_relu,
+    linear,
+    mean,
+    mse_loss,
+    norm,
+    one_hot,
+    silu,
+    sort,
+    split,
+    standardize,
+    std,
+    take_along_axis,
+    var,
+)
+from .ops import (
+    abs,
+    add,
+    astype,
+    broadcast_to,
+    clip,
+    concatenate,
+    cos,
+    cumsum,
+    div,
+    einsum,
+    erf,
+    exp,
+    expm1,
+    flip,
+    log,
+    log1p,
+    log_softmax,
+    logsumexp,
+    matmul,
+    max,
+    maximum,
+    min,
+    minimum,
+    mul,
+    neg,
+    pad,
+    pow,
+    relu,
+    reshape,
+    sigmoid,
+    sign,
+    sin,
+    softmax,
+    softplus,
+    sqrt,
+    stack,
+    sub,
+    sum,
+    swapaxes,
+    tanh,
+    transpose,
+    where,
+)
+from .random import seed
+from .tensor import Tensor, from_dlpack, tensor
+
+__version__ = "0.1.0"
+
+_LATER = frozenset({"testing"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'minae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,95 @@
+"""The array library, chosen once at import: NumPy, or CuPy on a GPU.
+
+``MINAE_BACKEND`` is ``numpy`` (the default), ``cupy``, or ``auto`` (CuPy if it is installed and
+finds a device, else NumPy). Everything else in minae writes ``xp.``; whatever the two libraries do
+differently is one function of this file, the only one that names CuPy.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy
+
+Array = Any  # an array of the chosen library: the two share no type that a checker could name
+
+
+def _choose(wanted: str) -> Any:
+    if wanted == "numpy":
+        return numpy
+    if wanted not in ("cupy", "auto"):
+        raise ValueError(f"MINAE_BACKEND is {wanted!r}; choose numpy, cupy or auto")
+    try:
+        import cupy
+
+        if cupy.cuda.runtime.getDeviceCount() > 0:
+            return cupy
+        reason = "no CUDA device was found"
+    except Exception as error:  # a broken driver raises CuPy's own classes, not only ImportError
+        reason = f"{type(error).__name__}: {error}"
+    if wanted == "auto":
+        return numpy
+    raise ImportError(
+        f"MINAE_BACKEND=cupy, but CuPy cannot be used ({reason}). Install it for your driver, "
+        'pip install "minae[cuda12]" or "minae[cuda13]", or unset MINAE_BACKEND to run on NumPy.'
+    )
+
+
+xp: Any = _choose(os.environ.get("MINAE_BACKEND", "numpy"))
+name: str = xp.__name__
+ndarray: type = xp.ndarray
+
+
+def describe(value: Any) -> str:
+    """How errors name a value: ``float32[4, 5]`` for an array or Tensor, else a short repr."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def operand(value: Any, weak: bool = True) -> Any:
+    """What to compute with where an op meets ``value``, which is no Tensor, array or number.
+
+    A list becomes an array; a NumPy scalar, if ``weak``, the Python number that it is, so that
+    ``np.sqrt(2) * x`` keeps the dtype of ``x``. Raises TypeError, with the cure, for the rest.
+    """
+    if isinstance(value, numpy.generic):
+        return value.item() if weak else value
+    if isinstance(value, (list, tuple)) or (isinstance(value, numpy.memmap) and xp is numpy):
+        return asarray(value)
+    kind = f"{type(value).__module__.split('.')[0]}.{type(value).__qualname__}"
+    raise TypeError(f"got a {kind} on the {name} backend; convert it first, with minae.tensor(x)")
+
+
+def asarray(value: Any, dtype: Any = None) -> Array:
+    """An array of this backend that holds ``value``, sharing its memory where that is possible.
+
+    Takes NumPy arrays and scalars, arrays of any library that speaks DLPack, numbers and nested
+    lists. Arrays keep their dtype, numbers and lists become float32 (booleans stay), unless
+    ``dtype`` says otherwise. Raises TypeError for what holds no real numbers.
+    """
+    if not isinstance(value, (ndarray, numpy.ndarray, numpy.generic)):
+        if hasattr(value, "__dlpack__"):
+            value = xp.from_dlpack(value)
+        else:
+            value = numpy.asarray(value)
+            if dtype is None and value.dtype.kind in "iuf":
+                dtype = numpy.float32
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"{describe(value)} holds no real numbers")
+    if isinstance(value, numpy.ma.MaskedArray):
+        raise TypeError("a masked array would lose its mask here; pass x.filled(value)")
+    return xp.asarray(value, dtype=dtype)
+
+
+def asnumpy(value: Array) -> Any:
+    """The array in the host's memory: itself on NumPy, a copy on CuPy."""
+    return value if name == "numpy" else xp.asnumpy(value)
+
+
+def quiet() -> AbstractContextManager:
+    """Let overflow and division by zero pass in silence. CuPy never warns, and has no errstate."""
+    return numpy.errstate(all="ignore") if xp is numpy else nullcontext()

@@ -1,0 +1,444 @@
+"""Reverse-mode automatic differentiation.
+
+An op is a function of arrays with its gradient rules beside it, one per argument. Called on
+Tensors, it computes and records a Node: for each input that needs a gradient, where the gradient
+goes, by which rule, and the values that the rule will read. A Tensor holds its Node and a Node its
+sources; nothing points back, so a graph has no cycles and is freed by reference count.
+
+A clock numbers the Nodes. What an op reads is older than what it makes, so in a backward pass the
+newest Node that holds a gradient has received all of it. To pull the newest back, again and again,
+is the whole algorithm.
+
+Rules are written with operators, array methods and ops. On arrays they run at array speed; with
+``create_graph=True`` the same rules run on Tensors and are recorded in turn, to any order.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+from .backend import Array, asarray, describe, ndarray, operand, xp
+from .debugging import check_gradient, check_result, debugging, place, users_line
+
+if TYPE_CHECKING:
+    from .tensor import Tensor  # at run time tensor.py hands the class over
+
+recording: ContextVar[bool] = ContextVar("recording", default=True)
+tick = itertools.count(1).__next__  # the clock: a number for each recorded Node and each write
+new = object.__new__
+PLAIN = frozenset((ndarray, int, float, bool, type(None)))  # what an op computes with as it is
+
+Source = Any  # where a gradient goes: a Node, or a leaf Tensor
+Edge = tuple[Source, "Rule", tuple]  # (source, rule, the values that the rule reads besides g)
+FREED: list[Edge] = []  # the edges of a Node after a backward pass has used them
+FREED_ADVICE = "this graph was freed by an earlier backward pass; give that one retain_graph=True"
+STALE_ADVICE = "a Tensor that it read was written since; after an update run the forward pass again"
+
+
+class Node:
+    """A recorded call: the edges to what it was made from, and the form of its gradient."""
+
+    __slots__ = ("op", "edges", "shape", "dtype", "clock", "line")
+    op: Op
+    edges: list[Edge]
+    shape: tuple[int, ...]
+    dtype: Any
+    clock: int
+    line: str  # where the user's program called the op; known in debug mode only
+
+
+# --- Ops and their rules ---------------------------------------------------------------------
+
+
+class Rule:
+    """How the gradient of one argument follows from the gradient ``g`` of the result.
+
+    The parameters of ``pull`` say what it reads besides ``g``: arguments of the op by name, the
+    result as ``out``, the shape of an argument ``x`` as ``x_shape`` (of all arguments: ``shapes``).
+    ``read`` gathers just that at the call, so a Node keeps nothing alive that no rule will use.
+    """
+
+    __slots__ = ("argument", "pull", "read", "out")
+
+    def __init__(self, argument: str, pull: Callable, op: Op) -> None:
+        self.argument, self.pull = argument, pull
+        reads = list(inspect.signature(pull).parameters)[1:]
+        self.out = reads.index("out") if "out" in reads else None
+        # Compiled once: to look these names up at every call would double the cost of recording.
+        values = "".join(op.source_of(name) + ", " for name in reads)
+        self.read: Callable[[tuple, dict, Array], tuple] = eval(
+            f"lambda args, kwargs, out: ({values})", {"defaults": op.defaults}
+        )
+
+
+class Op:
+    """A primitive: its forward function, and a Rule for each argument or one for all (joint)."""
+
+    def __init__(
+        self,
+        forward: Callable,
+        rules: dict[str, Callable],
+        joint: Callable | None = None,
+        broadcasts: bool = False,
+        opaque: bool = False,
+    ) -> None:
+        self.name, self.forward = forward.__name__.lstrip("_"), forward
+        parameters = inspect.signature(forward).parameters.values()
+        self.arrays = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if unknown := rules.keys() - set(self.arrays):
+            raise TypeError(f"{self.name} has a rule for {unknown}, which it has no argument for")
+        self.rules = [Rule(a, rules[a], self) if a in rules else None for a in self.arrays]
+        self.joint = Rule("all arguments", joint, self) if joint else None
+        self.broadcasts, self.opaque = broadcasts, opaque
+
+    def source_of(self, name: str) -> str:
+        """The expression that finds what a rule calls ``name`` when the op is called."""
+        if name == "out":
+            return "out"
+        if name in self.arrays:
+            return f"args[{self.arrays.index(name)}]"
+        if name.removesuffix("_shape") in self.arrays:
+            return f"args[{self.arrays.index(name.removesuffix('_shape'))}].shape"
+        if name in self.defaults:
+            return f"kwargs.get({name!r}, defaults[{name!r}])"
+        if self.variadic and name in ("shapes", "operands"):
+            return "[x.shape for x in args]" if name == "shapes" else "*args"
+        raise TypeError(f"a rule of {self.name} reads {name!r}, which {self.name} does not have")
+
+    def bind(self, args: tuple, kwargs: dict) -> tuple:
+        """The arrays among ``args``; what comes behind them is metadata and goes to ``kwargs``.
+
+        A variadic op is called as NumPy's are, with its arrays in one sequence.
+        """
+        arrays, extra = args[: len(self.arrays)], args[len(self.arrays) :]
+        if self.variadic:
+            arrays, extra = tuple(args[0]), args[1:]
+        if len(extra) > len(self.defaults):
+            raise TypeError(f"{self.name} got {len(extra) - len(self.defaults)} arguments too many")
+        kwargs.update(zip(self.defaults, extra, strict=False))
+        return arrays
+
+
+OPS: dict[str, Op] = {}  # every op by name: the tests walk it
+
+
+def elementwise(**rules: Callable) -> Callable[[Callable], Callable[..., Any]]:
+    """Declare an op whose arguments broadcast; the engine sums gradients back to their shapes.
+
+    ::
+
+        @elementwise(x=lambda g, y: g * y, y=lambda g, x: g * x)
+        def mul(x, y):
+            return x * y
+    """
+    return lambda forward: _recording(Op(forward, rules, broadcasts=True))
+
+
+def primitive(
+    joint: Callable | None = None, *, opaque: bool = False, **rules: Callable
+) -> Callable[[Callable], Callable[..., Any]]:
+    """Declare an op whose rules return gradients of exactly their arguments' shapes.
+
+    ``joint`` is one rule that returns the gradients of all arguments, for ops that take any number
+    of them or whose gradients share work. The rules of an ``opaque`` op compute outside the engine,
+    on arrays alone: such an op refuses ``create_graph``. Array arguments are positional, all else
+    is keyword-only in the declaration (and may be given by position in a call).
+    """
+    return lambda forward: _recording(Op(forward, rules, joint, opaque=opaque))
+
+
+def _recording(op: Op) -> Callable[..., Any]:
+    """The function that users call: it computes ``op``, and records it if a gradient is needed."""
+    OPS[op.name] = op
+    forward, rules, joint = op.forward, op.rules, op.joint
+    arity = -1 if op.variadic else len(op.arrays)
+
+    @functools.wraps(forward)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > arity:
+            args = op.bind(args, kwargs)
+        arrays = []
+        traced = odd = False
+        for a in args:
+            if type(a) is Tensor:
+                traced = True
+                a = a.array
+            elif type(a) not in PLAIN:
+                odd = True
+            arrays.append(a)
+        if odd:
+            arrays = [a if type(a) in PLAIN else operand(a, weak=traced) for a in arrays]
+        try:
+            result = forward(*arrays, **kwargs)
+        except Exception as error:
+            error.add_note(f"in {op.name}({', '.join(map(describe, args))})")
+            raise
+        if not traced:
+            return result
+        if type(result) is not ndarray:  # NumPy turns what has no dimensions into a scalar
+            result = xp.asarray(result)
+        node = None
+        if recording.get():
+            edges: list[Edge] = []
+            if joint is None:
+                for a, rule in zip(args, rules):
+                    if type(a) is Tensor and a.requires_grad and rule:
+                        edges.append((a.node or a, rule, rule.read(args, kwargs, result)))
+            elif any(map(_needs_grad, args)):
+                sources: Source = [a.node or a if _needs_grad(a) else None for a in args]
+                edges.append((sources, joint, joint.read(args, kwargs, result)))
+            if edges:
+                node = new(Node)
+                node.op, node.edges, node.clock = op, edges, tick()
+                node.shape, node.dtype = result.shape, result.dtype
+        out = wrap(result, node)
+        if debugging.get():
+            check_result(op.name, args, out)
+            if node:
+                node.line = users_line()
+        return out
+
+    return call
+
+
+def wrap(array: Array, node: Node | None = None) -> Tensor:
+    """A Tensor around an array of the backend, unchecked: how the engine makes results."""
+    tensor = new(Tensor)
+    tensor.array, tensor.grad, tensor.node = array, None, node
+    tensor.requires_grad, tensor.written = node is not None, 0
+    return tensor
+
+
+def _needs_grad(a: Any) -> bool:
+    return type(a) is Tensor and a.requires_grad
+
+
+# --- The backward pass -----------------------------------------------------------------------
+
+
+def pull_back(
+    root: Tensor, seed: Any, targets: Collection[Source], create_graph: bool, retain_graph: bool
+) -> dict[Source, Any]:
+    """The gradient of each of ``targets``, or of every leaf under ``root`` if none are named.
+
+    Gradients are arrays, or Tensors under ``create_graph``. Unless the graph is retained, its Nodes
+    are freed as they are used, so that memory falls during the pass.
+    """
+    if root.node is None:
+        return {root: seed}
+    on_path = _between(root.node, targets) if targets else None
+    received = {root.node: seed}  # what each Node and each leaf has received so far
+    sums = set()  # those whose gradient is a sum made here, so that += may change it
+    found = {}
+    nodes = {root.node.clock: root.node}
+    clocks = [-root.node.clock]  # a heap: negated, so that the newest comes first
+    debug = debugging.get()
+    token = recording.set(create_graph)
+    try:
+        while clocks:
+            node = nodes.pop(-heappop(clocks))
+            g = received.pop(node)
+            if node in targets:
+                found[node] = g
+            if node.edges is FREED:
+                raise RuntimeError(FREED_ADVICE)
+            if create_graph and node.op.opaque:
+                raise RuntimeError("its gradient is opaque: it cannot be differentiated again")
+            edges = node.edges if node.op.joint is None else _separate(node, g, create_graph)
+            for source, rule, values in edges:
+                if on_path is not None and source not in on_path:
+                    continue
+                read = _read(values, rule, node, create_graph) if values else []
+                gradient = rule.pull(g, *read)
+                if debug:
+                    check_gradient(node, rule.argument, gradient, source)
+                if gradient.shape != source.shape or gradient.dtype != source.dtype:
+                    gradient = _fit(gradient, source, node, rule)
+                before = received.get(source)
+                if before is None:  # it may be shared with another source: not to be changed
+                    received[source] = gradient
+                    if type(source) is Node:
+                        nodes[source.clock] = source
+                        heappush(clocks, -source.clock)
+                elif source in sums:
+                    before += gradient
+                    received[source] = before
+                else:
+                    received[source] = before + gradient
+                    sums.add(source)
+                if type(source) is Tensor and source.written > node.clock:
+                    raise RuntimeError(STALE_ADVICE)
+            if not retain_graph:
+                node.edges = FREED
+    except Exception as error:
+        error.add_note(f"in the gradient of {node.op.name}{place(node)}")
+        raise
+    finally:
+        recording.reset(token)
+    return received | found
+
+
+def _read(values: tuple, rule: Rule, node: Node, create_graph: bool) -> list:
+    """What a rule reads, as arrays, or under ``create_graph`` as Tensors with their history."""
+    read = []
+    for value in values:
+        if type(value) is Tensor:
+            if value.written > node.clock:
+                raise RuntimeError(STALE_ADVICE)
+            if not create_graph:
+                value = value.array
+        read.append(value)
+    if create_graph and rule.out is not None:
+        read[rule.out] = wrap(read[rule.out], node)
+    return read
+
+
+def _separate(node: Node, g: Any, create_graph: bool) -> list[Edge]:
+    """The edges of a joint rule, each with a rule that hands over its share of the result."""
+    ((sources, joint, values),) = node.edges
+    gradients = joint.pull(g, *_read(values, joint, node, create_graph))
+    edges = []
+    for source, gradient in zip(sources, gradients, strict=True):
+        if source is not None:
+            share = new(Rule)
+            share.argument, share.out = joint.argument, None
+            share.pull = lambda g, gradient=gradient: gradient
+            edges.append((source, share, ()))
+    return edges
+
+
+def _fit(gradient: Any, source: Source, node: Node, rule: Rule) -> Any:
+    """The gradient with broadcasting and promotion undone."""
+    if source.dtype.kind != "f":
+        raise TypeError(f"only floats have gradients; the source is {describe(source)}")
+    if gradient.shape != source.shape:
+        if not node.op.broadcasts:
+            raise TypeError(
+                f"the rule of {node.op.name} for {rule.argument} returned {describe(gradient)} "
+                f"for an argument {describe(source)}"
+            )
+        gradient = sum_to(gradient, shape=source.shape)
+    return gradient if gradient.dtype == source.dtype else gradient.astype(source.dtype)
+
+
+def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
+    """Sum ``x`` over the axes along which ``shape`` would be broadcast to it."""
+    extra = x.ndim - len(shape)
+    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
+    axes = (*range(extra), *stretched)
+    return (x.sum(axis=axes, keepdims=True) if axes else x).reshape(shape)
+
+
+def _between(root: Node, targets: Collection[Source]) -> set[Source]:
+    """The Nodes and leaves that lie on a path from ``root`` to a target."""
+    reached, stack = {root}, [root]
+    while stack:
+        for source in _sources(stack.pop()):
+            if type(source) is Node and source not in reached:
+                reached.add(source)
+                stack.append(source)
+    on_path = set(targets)
+    for node in sorted(reached, key=lambda node: node.clock):  # the oldest first
+        if not on_path.isdisjoint(_sources(node)):
+            on_path.add(node)
+    return on_path
+
+
+def _sources(node: Node) -> Iterator[Source]:
+    if node.edges is FREED:
+        raise RuntimeError(FREED_ADVICE)
+    for source, _, _ in node.edges:
+        yield from (s for s in source if s is not None) if type(source) is list else (source,)
+
+
+# --- What users call -------------------------------------------------------------------------
+
+
+def grad(
+    y: Tensor, xs: Any, seed: Any = None, *, create_graph: bool = False, retain_graph: bool = False
+) -> Any:
+    """The gradient of ``y`` with respect to ``xs``, a Tensor or a sequence of them.
+
+    ``xs`` may be leaves or intermediate results; one that ``y`` does not depend on gets zeros. The
+    gradients come as arrays in the form of ``xs`` (one, or a list), or with ``create_graph=True``
+    as Tensors that can be differentiated again. ``seed`` is the gradient of ``y``, of its shape;
+    it may be left out where ``y`` has one element. The graph is freed unless ``retain_graph`` or
+    ``create_graph`` is set; no ``.grad`` is touched. Raises RuntimeError if ``y`` was not recorded
+    or its graph was freed, ValueError for a wrong seed.
+    """
+    targets = [xs] if type(xs) is Tensor else list(xs)
+    for x in targets:
+        if type(x) is not Tensor or not x.requires_grad:
+            raise ValueError(f"grad() was asked for {describe(x)}, which has requires_grad=False")
+    sources = [x.node or x for x in targets]
+    start = _seed(y, seed, create_graph)
+    found = pull_back(y, start, set(sources), create_graph, retain_graph or create_graph)
+    taken: set[int] = set()
+    gradients = []
+    for x, source in zip(targets, sources, strict=True):
+        gradient = found.get(source)
+        if gradient is None:
+            gradient = xp.zeros(x.shape, x.dtype)
+            gradients.append(wrap(gradient) if create_graph else gradient)
+        else:
+            gradients.append(gradient if create_graph else _own(gradient, taken))
+    return gradients[0] if type(xs) is Tensor else gradients
+
+
+def backward(y: Tensor, seed: Any = None, retain_graph: bool = False) -> None:
+    """Add the gradient of ``y`` to the ``.grad`` of every leaf; see ``Tensor.backward``."""
+    start = _seed(y, seed, create_graph=False)
+    taken: set[int] = set()
+    for leaf, gradient in pull_back(y, start, (), False, retain_graph).items():
+        gradient = _own(gradient, taken)
+        leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+
+
+def _seed(y: Tensor, seed: Any, create_graph: bool) -> Any:
+    """The gradient of ``y`` to start from: ones, or a copy of what the user gave."""
+    if type(y) is not Tensor or not y.requires_grad:
+        raise RuntimeError(
+            f"{describe(y)} has no gradient: nothing that it was made from has requires_grad=True,"
+            " or it was made under no_grad()"
+        )
+    if seed is None:
+        if y.size != 1:
+            raise ValueError(f"{describe(y)} is no scalar: give its own gradient as the seed")
+        return wrap(xp.ones(y.shape, y.dtype)) if create_graph else xp.ones(y.shape, y.dtype)
+    if not (create_graph and type(seed) is Tensor):
+        array = seed.array if type(seed) is Tensor else asarray(seed)
+        seed = xp.array(array, dtype=y.dtype)
+    if seed.shape != y.shape:
+        raise ValueError(f"the seed is {describe(seed)}, but {describe(y)} is what it is for")
+    return wrap(seed) if create_graph and type(seed) is not Tensor else seed
+
+
+def _own(gradient: Array, taken: set[int]) -> Array:
+    """A gradient that is nobody else's: rules may hand on views, and one array to two sources."""
+    gradient = xp.asarray(gradient)
+    if gradient.base is not None or id(gradient) in taken:
+        gradient = gradient.copy()
+    taken.add(id(gradient))
+    return gradient
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the ``with`` block, or inside the function that it decorates.
+
+    Holds for the current thread or task alone.
+    """
+    token = recording.set(False)
+    try:
+        yield
+    finally:
+        recording.reset(token)

@@ -1,0 +1,46 @@
+"""The primitives: every function that the engine differentiates, closed under differentiation."""
+
+from .conv import Grid, conv2d, conv2d_input, conv2d_weight
+from .elementwise import (
+    abs,
+    add,
+    astype,
+    clip,
+    cos,
+    div,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    softplus,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from .linalg import einsum, matmul
+from .reduction import cumsum, log_softmax, logsumexp, max, min, softmax, sum
+from .shape import (
+    broadcast_to,
+    concatenate,
+    flip,
+    getitem,
+    pad,
+    plain_index,
+    reshape,
+    scatter_add,
+    stack,
+    sum_to,
+    swapaxes,
+    transpose,
+)

@@ -1,0 +1,195 @@
+"""Elementwise ops. Arguments broadcast; the engine sums gradients back to their shapes."""
+
+from __future__ import annotations
+
+import math
+
+import minae.kernels as kernels
+
+from ..backend import xp
+from ..engine import elementwise
+
+# --- Arithmetic ------------------------------------------------------------------------------
+
+
+@elementwise(x=lambda g: g, y=lambda g: g)
+def add(x, y):
+    """``x + y``"""
+    return x + y
+
+
+@elementwise(x=lambda g: g, y=lambda g: -g)
+def sub(x, y):
+    """``x - y``"""
+    return x - y
+
+
+@elementwise(x=lambda g, y: g * y, y=lambda g, x: g * x)
+def mul(x, y):
+    """``x * y``"""
+    return x * y
+
+
+@elementwise(x=lambda g, y: g / y, y=lambda g, y, out: -g * out / y)
+def div(x, y):
+    """``x / y``"""
+    return x / y
+
+
+@elementwise(x=lambda g: -g)
+def neg(x):
+    """``-x``"""
+    return -x
+
+
+# At y = 0 the power is constant: the exponent 0 - 0 keeps its zero gradient finite even at x = 0.
+# At x = 0 the logarithm is taken of 1: the power does not vary with y there.
+@elementwise(
+    x=lambda g, x, y: g * y * x ** (y - (y != 0)),
+    y=lambda g, x, out: g * out * log(where(x == 0, 1.0, x)),
+)
+def pow(x, y):
+    """``x ** y``"""
+    return x**y
+
+
+# --- Exponentials and roots ------------------------------------------------------------------
+
+
+@elementwise(x=lambda g, out: g * out)
+def exp(x):
+    """e to the power ``x``."""
+    return xp.exp(x)
+
+
+@elementwise(x=lambda g, out: g * (out + 1))
+def expm1(x):
+    """``exp(x) - 1``, accurate near 0."""
+    return xp.expm1(x)
+
+
+@elementwise(x=lambda g, x: g / x)
+def log(x):
+    """The natural logarithm."""
+    return xp.log(x)
+
+
+@elementwise(x=lambda g, x: g / (1 + x))
+def log1p(x):
+    """``log(1 + x)``, accurate near 0."""
+    return xp.log1p(x)
+
+
+# The gradient at 0 is defined as 0 (division by infinity), so that a norm may be differentiated.
+@elementwise(x=lambda g, out: g * 0.5 / where(out == 0, math.inf, out))
+def sqrt(x):
+    """The square root; its gradient at 0 is 0."""
+    return xp.sqrt(x)
+
+
+# --- Trigonometric and sigmoidal -------------------------------------------------------------
+
+
+@elementwise(x=lambda g, x: g * cos(x))
+def sin(x):
+    """The sine."""
+    return xp.sin(x)
+
+
+@elementwise(x=lambda g, x: -g * sin(x))
+def cos(x):
+    """The cosine."""
+    return xp.cos(x)
+
+
+@elementwise(x=lambda g, out: g - g * out * out)
+def tanh(x):
+    """The hyperbolic tangent."""
+    return xp.tanh(x)
+
+
+@elementwise(x=lambda g, out: g * out * (1 - out))
+def sigmoid(x):
+    """``1 / (1 + exp(-x))``, without overflow on either side."""
+    small = xp.exp(-xp.abs(x))
+    return xp.maximum(small, x >= 0) / (1 + small)
+
+
+@elementwise(x=lambda g, x: g * sigmoid(x))
+def softplus(x):
+    """``log(1 + exp(x))``, without overflow."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@elementwise(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+def erf(x):
+    """The error function, the integral of ``2 / sqrt(pi) * exp(-t * t)`` from 0 to ``x``."""
+    return kernels.erf(x)
+
+
+# --- Piecewise: at a kink, the gradient is that of PyTorch ------------------------------------
+
+
+@elementwise(x=lambda g, out: g * (out > 0))
+def relu(x):
+    """``max(x, 0)``; its gradient at 0 is 0."""
+    return xp.maximum(x, 0)
+
+
+@elementwise(x=lambda g, x: g * sign(x))
+def abs(x):
+    """``|x|``; its gradient at 0 is 0."""
+    return xp.abs(x)
+
+
+@elementwise()
+def sign(x):
+    """-1, 0 or 1; its gradient is 0 everywhere."""
+    return xp.sign(x)
+
+
+@elementwise(
+    x=lambda g, x, y: g * (x > y) + g * 0.5 * (x == y),
+    y=lambda g, x, y: g * (x < y) + g * 0.5 * (x == y),
+)
+def maximum(x, y):
+    """The larger of two; where they are equal, each gets half of the gradient."""
+    return xp.maximum(x, y)
+
+
+@elementwise(
+    x=lambda g, x, y: g * (x < y) + g * 0.5 * (x == y),
+    y=lambda g, x, y: g * (x > y) + g * 0.5 * (x == y),
+)
+def minimum(x, y):
+    """The smaller of two; where they are equal, each gets half of the gradient."""
+    return xp.minimum(x, y)
+
+
+@elementwise(
+    x=lambda g, condition: where(condition, g, 0.0),
+    y=lambda g, condition: where(condition, 0.0, g),
+)
+def where(condition, x, y):
+    """``x`` where ``condition`` holds, else ``y``; a NaN in the branch not taken has no effect."""
+    return xp.where(condition, x, y)
+
+
+@elementwise(x=lambda g, x, low, high: g * inside(x, low, high))
+def clip(x, *, low=None, high=None):
+    """``x`` held between two numbers (either may be None); outside them its gradient is 0."""
+    return xp.clip(x, low, high)
+
+
+def inside(x, low, high):
+    """Where ``low <= x <= high``, as a plain array."""
+    return (low is None or x >= low) & (high is None or x <= high)
+
+
+# --- Precision -------------------------------------------------------------------------------
+
+
+@elementwise(x=lambda g: g)  # the engine brings the gradient back into the dtype of x
+def astype(x, *, dtype):
+    """``x`` in another floating dtype."""
+    return x.astype(dtype)

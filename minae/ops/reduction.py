@@ -1,0 +1,98 @@
+"""Reductions and running sums. ``axis`` is None (all axes), an integer or a tuple of them."""
+
+from __future__ import annotations
+
+import math
+
+from ..backend import xp
+from ..engine import primitive
+from .elementwise import exp, where
+from .shape import broadcast_to, flip, reshape
+
+
+def restore(reduced, shape, axis, keepdims):
+    """Give the result of a reduction of ``shape`` its lost axes back, so that it broadcasts."""
+    if keepdims or axis is None:
+        return reduced
+    axes = axis if type(axis) is tuple else (axis,)
+    lost = {a % len(shape) for a in axes}
+    return reshape(reduced, shape=tuple(1 if i in lost else n for i, n in enumerate(shape)))
+
+
+def _sum(g, x_shape, axis, keepdims):
+    return broadcast_to(restore(g, x_shape, axis, keepdims), shape=x_shape)
+
+
+@primitive(x=_sum)
+def sum(x, *, axis=None, keepdims=False):
+    """The sum over ``axis``, in the dtype of ``x``."""
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+def _extremum(g, x, out, axis, keepdims):
+    """Entries that tie share the gradient evenly."""
+    chosen = x == restore(out, x.shape, axis, keepdims)
+    ties = chosen.sum(axis=axis, keepdims=True, dtype=g.dtype)
+    return restore(g, x.shape, axis, keepdims) / ties * chosen
+
+
+@primitive(x=_extremum)
+def max(x, *, axis=None, keepdims=False):
+    """The largest entry over ``axis``; entries that tie share the gradient evenly."""
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+@primitive(x=_extremum)
+def min(x, *, axis=None, keepdims=False):
+    """The smallest entry over ``axis``; entries that tie share the gradient evenly."""
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+def _cumsum(g, axis):
+    return flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
+
+
+@primitive(x=_cumsum)
+def cumsum(x, *, axis=-1):
+    """The running sum along ``axis``, in the dtype of ``x``."""
+    return x.cumsum(axis=axis, dtype=x.dtype)
+
+
+# --- Sums of exponentials --------------------------------------------------------------------
+# The largest entry is subtracted first, so its exponential is 1 and a sum is at least 1. A row of
+# -inf, one that a mask has emptied, has the sum 0: it gets log-sum -inf, softmax 0, gradient 0.
+
+
+def _finite(x):
+    return where((x == math.inf) | (x == -math.inf), 0.0, x)
+
+
+def _largest(x, axis):
+    return x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True) - math.inf
+
+
+def _logsumexp(g, x, out, axis, keepdims):
+    g, out = restore(g, x.shape, axis, keepdims), restore(out, x.shape, axis, keepdims)
+    return g * exp(x - _finite(out))
+
+
+@primitive(x=_logsumexp)
+def logsumexp(x, *, axis=None, keepdims=False):
+    """``log(sum(exp(x)))`` over ``axis``, without overflow; -inf where all entries are -inf."""
+    top = _largest(x, axis)
+    total = xp.exp(x - _finite(top)).sum(axis=axis, keepdims=keepdims)
+    return xp.log(xp.maximum(total, 1)) + top.reshape(total.shape)
+
+
+@primitive(x=lambda g, out, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)))
+def softmax(x, *, axis=-1):
+    """``exp(x) / sum(exp(x))`` along ``axis``; 0 where all entries are -inf."""
+    powers = xp.exp(x - _finite(_largest(x, axis)))
+    return powers / xp.maximum(powers.sum(axis=axis, keepdims=True), 1)
+
+
+@primitive(x=lambda g, out, axis: g - exp(out) * g.sum(axis=axis, keepdims=True))
+def log_softmax(x, *, axis=-1):
+    """``log(softmax(x))``, without the loss of small probabilities."""
+    shifted = x - _finite(_largest(x, axis))
+    return shifted - xp.log(xp.maximum(xp.exp(shifted).sum(axis=axis, keepdims=True), 1))

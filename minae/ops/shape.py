@@ -1,0 +1,133 @@
+"""Ops that move entries and compute nothing, in pairs that are each other's gradient:
+reshape and itself, broadcast_to and sum_to, getitem and scatter_add, concatenate and slices."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import minae.engine as engine
+import minae.kernels as kernels
+
+from ..backend import ndarray, xp
+from ..engine import primitive
+
+
+@primitive(x=lambda g, x_shape: g.reshape(x_shape))
+def reshape(x, *, shape):
+    """``x`` with its entries, in row-major order, in another shape; one length may be -1."""
+    return x.reshape(shape)
+
+
+def _transpose(g, axes):
+    if axes is None:
+        return g.transpose()
+    inverse = sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
+    return g.transpose(inverse)
+
+
+@primitive(x=_transpose)
+def transpose(x, *, axes=None):
+    """``x`` with its axes in another order; reversed by default."""
+    return x.transpose(axes)
+
+
+@primitive(x=lambda g, first, second: g.swapaxes(first, second))
+def swapaxes(x, *, first, second):
+    """``x`` with two axes exchanged."""
+    return x.swapaxes(first, second)
+
+
+@primitive(x=lambda g, x_shape: sum_to(g, shape=x_shape))
+def broadcast_to(x, *, shape):
+    """``x`` repeated along new axes and axes of length 1 until it has ``shape`` (a view)."""
+    return xp.broadcast_to(x, shape)
+
+
+@primitive(x=lambda g, x_shape: broadcast_to(g, shape=x_shape))
+def sum_to(x, *, shape):
+    """The adjoint of broadcasting: sums over the axes that ``shape`` would be broadcast along."""
+    return engine.sum_to(x, shape=shape)
+
+
+@primitive(x=lambda g, axis: flip(g, axis=axis))
+def flip(x, *, axis=None):
+    """``x`` in reverse order along ``axis`` (all axes by default)."""
+    return xp.flip(x, axis)
+
+
+# --- Indexing --------------------------------------------------------------------------------
+
+
+def plain_index(index):
+    """An index with its Tensors and lists as arrays, as the ops below expect it."""
+    if type(index) is tuple:
+        return tuple(plain_index(part) for part in index)
+    if type(index) is list:
+        return xp.asarray(index, dtype=None if index else int)
+    return getattr(index, "array", index)
+
+
+@primitive(x=lambda g, x_shape, index: scatter_add(g, index=index, shape=x_shape))
+def getitem(x, *, index):
+    """``x[index]``, for any index that NumPy takes, arrays of this backend in it."""
+    return x[index]
+
+
+@primitive(x=lambda g, index: getitem(g, index=index))
+def scatter_add(x, *, index, shape):
+    """Zeros of ``shape`` with ``x`` added at ``index``: what meets at one place is summed."""
+    if _picks(index):  # rows of a table, as an embedding picks them
+        rows = x.reshape(*index.shape, math.prod(shape[1:]))
+        return kernels.scatter_sum(rows, index + shape[0] * (index < 0), shape[0]).reshape(shape)
+    out = xp.zeros(shape, x.dtype)
+    if any(map(_picks, index if type(index) is tuple else ())):
+        xp.add.at(out, index, x)
+    else:  # slices and masks never name a place twice
+        out[index] = x
+    return out
+
+
+def _picks(index):
+    return type(index) is ndarray and index.dtype.kind != "b"
+
+
+def _unpad(g, x_shape, width):
+    return getitem(g, index=tuple(slice(w[0], w[0] + n) for w, n in zip(width, x_shape)))
+
+
+@primitive(x=_unpad)
+def pad(x, *, width, value=0.0):
+    """``x`` between margins of ``value``; ``width`` is a pair (before, after) for each axis."""
+    if len(width) != x.ndim:
+        raise ValueError(f"pad needs {x.ndim} pairs (before, after), got {width}")
+    sizes = [before + n + after for (before, after), n in zip(width, x.shape)]
+    out = xp.full(sizes, value, x.dtype)
+    out[tuple(slice(w[0], w[0] + n) for w, n in zip(width, x.shape))] = x
+    return out
+
+
+# --- Joining ---------------------------------------------------------------------------------
+
+
+def _slices(g, shapes, axis):
+    along = (slice(None),) * (axis % g.ndim)
+    ends = list(itertools.accumulate(shape[axis] for shape in shapes))
+    return [getitem(g, index=(*along, slice(a, b))) for a, b in zip([0, *ends], ends)]
+
+
+@primitive(joint=_slices)
+def concatenate(*arrays, axis=0):
+    """A sequence of arrays, one after the other along ``axis``."""
+    return xp.concatenate(arrays, axis)
+
+
+def _layers(g, shapes, axis):
+    along = (slice(None),) * (axis % g.ndim)
+    return [getitem(g, index=(*along, i)) for i in range(len(shapes))]
+
+
+@primitive(joint=_layers)
+def stack(*arrays, axis=0):
+    """A sequence of arrays of one shape, along a new ``axis``."""
+    return xp.stack(arrays, axis)

@@ -1,0 +1,382 @@
+"""``Tensor``: an array that remembers how it was made.
+
+All of its mathematics is in ``ops`` and ``functional``; here it gets the operators and the method
+names that a user of NumPy reaches for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import minae.engine as engine
+import minae.functional as functional
+import minae.ops as ops
+
+from .backend import Array, asarray, asnumpy, describe, ndarray, numpy, operand, xp
+
+
+class Tensor:
+    """An array, whether its gradient is wanted, and the Node that recorded how it was made.
+
+    ``data`` is an array of the backend (shared, not copied), a number or a nested list (which
+    become float32); ``minae.tensor`` converts anything else. With ``requires_grad=True`` a backward
+    pass adds to its ``grad``, an array of the same shape and dtype. Raises TypeError for arrays of
+    another library and for integers that want a gradient.
+    """
+
+    __slots__ = ("array", "grad", "node", "requires_grad", "written")
+    __array_ufunc__ = None  # so that ``ndarray * Tensor`` comes to __rmul__, and np.exp refuses
+    __hash__ = object.__hash__  # identity: == compares entries
+
+    array: Array
+    grad: Array | None
+    node: engine.Node | None
+    requires_grad: bool
+    written: int  # the engine's clock when the array was last written in place
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        if type(data) not in engine.PLAIN:
+            data = operand(data)
+        self.array = data if type(data) is ndarray else asarray(data)
+        kind = self.array.dtype.kind
+        if kind != "f" and (requires_grad or kind not in "biu"):
+            raise TypeError(f"only real floats have gradients; this is {describe(self)}")
+        self.grad, self.node, self.requires_grad, self.written = None, None, requires_grad, 0
+
+    # --- What it holds -----------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The array itself. Assigning writes into it, and marks graphs that read it as stale."""
+        return self.array
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        if self.node is not None:
+            raise RuntimeError("this Tensor is the recorded result of an op: it cannot be changed")
+        if values is not self.array:
+            values = asarray(values, dtype=self.dtype)
+            if values.shape != self.shape:
+                raise ValueError(f"cannot write {describe(values)} into {describe(self)}")
+            self.array[...] = values
+        self.written = engine.tick()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        return self.array.size
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a Tensor without dimensions cannot be iterated over; use item()")
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        body = numpy.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+        dtype = "" if self.dtype == "float32" else f", dtype={self.dtype}"
+        made = f", op={self.node.op.name}" if self.node else ", requires_grad=True"
+        return f"Tensor({body}{dtype}{made if self.requires_grad else ''})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+
+    # --- Ways out ----------------------------------------------------------------------------
+
+    def detach(self) -> Tensor:
+        """The same array, shared, in a Tensor that gradients do not pass."""
+        return engine.wrap(self.array)
+
+    def numpy(self) -> Any:
+        """The entries as a NumPy array: shared memory on NumPy, a copy from a GPU."""
+        return asnumpy(self.array)
+
+    def item(self) -> float | int | bool:
+        """The one entry as a Python number."""
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """The entries as nested lists of Python numbers."""
+        return self.array.tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.array)
+
+    def __float__(self) -> float:
+        return float(self.array)
+
+    def __int__(self) -> int:
+        return int(self.array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.requires_grad:
+            raise TypeError(
+                "NumPy would lose the gradient of this Tensor: use minae's functions, or take the "
+                "entries with x.numpy() or x.detach()"
+            )
+        return numpy.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("DLPack would lose the gradient: export x.detach()")
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+    def __reduce__(self) -> Any:
+        if self.node is not None:
+            raise TypeError("a recorded result is not copied or pickled: do so with x.detach()")
+        return _restored, (self.array, self.requires_grad, self.grad)
+
+    # --- Gradients ---------------------------------------------------------------------------
+
+    def backward(self, seed: Any = None, *, retain_graph: bool = False) -> None:
+        """Add the gradient of this Tensor to the ``grad`` of every leaf that it was made from.
+
+        ``seed`` is the gradient of this Tensor, of its shape; it may be left out where there is one
+        element. The graph is freed on the way unless ``retain_graph`` is set. For gradients of
+        gradients see ``minae.grad``.
+        """
+        engine.backward(self, seed, retain_graph)
+
+    # --- Operators ---------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.div(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    # Comparisons have no gradient: they give plain boolean arrays.
+
+    def __eq__(self, other: Any) -> Any:
+        return self.array == _entries(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self.array != _entries(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self.array < _entries(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.array <= _entries(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.array > _entries(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.array >= _entries(other)
+
+    # --- Indexing and shape ------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index=ops.plain_index(index))
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        if self.node is not None or (self.requires_grad and engine.recording.get()):
+            raise RuntimeError(
+                "a Tensor that gradients pass cannot be changed in place: minae.index_update(x, "
+                "index, values) returns a changed one; a parameter may be set under no_grad()"
+            )
+        self.array[ops.plain_index(index)] = _entries(values)
+        self.written = engine.tick()
+
+    @property
+    def T(self) -> Tensor:
+        """The axes reversed."""
+        return ops.transpose(self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The entries in row-major order in another shape; one length may be -1."""
+        return ops.reshape(self, shape=_flat(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order; reversed by default."""
+        return ops.transpose(self, axes=_flat(axes) or None)
+
+    def swapaxes(self, first: int, second: int) -> Tensor:
+        """Two axes exchanged."""
+        return ops.swapaxes(self, first=first, second=second)
+
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """Without the axes of length 1, or without those named."""
+        return ops.reshape(self, shape=self.array.squeeze(axis).shape)
+
+    def flatten(self) -> Tensor:
+        """The entries in row-major order along one axis."""
+        return ops.reshape(self, shape=(self.size,))
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        """Repeated along new axes and axes of length 1 until the shape is ``shape``."""
+        return ops.broadcast_to(self, shape=tuple(shape))
+
+    def flip(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """In reverse order along ``axis``, by default all."""
+        return ops.flip(self, axis=axis)
+
+    def split(self, sections: int | list[int], axis: int = 0) -> list[Tensor]:
+        """In equal ``sections``, or cut before each index of a list; see ``np.split``."""
+        return functional.split(self, sections, axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """In another dtype; integers and booleans pass no gradient on."""
+        if xp.dtype(dtype).kind != "f":
+            return engine.wrap(self.array.astype(dtype))
+        return ops.astype(self, dtype=dtype)
+
+    # --- Reductions --------------------------------------------------------------------------
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return functional.mean(self, axis, keepdims)
+
+    def var(self, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        return functional.var(self, axis, keepdims, correction)
+
+    def std(self, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        return functional.std(self, axis, keepdims, correction)
+
+    def norm(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return functional.norm(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def logsumexp(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.logsumexp(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int = -1) -> Tensor:
+        return ops.cumsum(self, axis=axis)
+
+    def argmax(self, axis: int | None = None) -> Array:
+        """The index of the largest entry, as a plain array."""
+        return self.array.argmax(axis=axis)
+
+    def argmin(self, axis: int | None = None) -> Array:
+        """The index of the smallest entry, as a plain array."""
+        return self.array.argmin(axis=axis)
+
+    # --- Functions of one argument -----------------------------------------------------------
+
+    def exp(self) -> Tensor:
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        return ops.sqrt(self)
+
+    def sin(self) -> Tensor:
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        return ops.cos(self)
+
+    def abs(self) -> Tensor:
+        return ops.abs(self)
+
+    def tanh(self) -> Tensor:
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return ops.relu(self)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        return ops.softmax(self, axis=axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        return ops.log_softmax(self, axis=axis)
+
+    def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
+        return ops.clip(self, low=low, high=high)
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor of a copy of ``data``: numbers, nested lists, NumPy arrays, or arrays of any library
+    that speaks DLPack (PyTorch, CuPy, JAX). Lists become float32, arrays keep their dtype.
+    """
+    source = data.detach() if hasattr(data, "detach") else data
+    return Tensor(asarray(source, dtype).copy(), requires_grad)
+
+
+def from_dlpack(data: Any) -> Tensor:
+    """A Tensor that shares its memory with an array of another library, on the same device."""
+    return Tensor(xp.from_dlpack(data))
+
+
+def _restored(array: Array, requires_grad: bool, grad: Array | None) -> Tensor:
+    tensor = Tensor(array, requires_grad)
+    tensor.grad = grad
+    return tensor
+
+
+def _entries(value: Any) -> Any:
+    return value.array if type(value) is Tensor else value
+
+
+def _flat(numbers: tuple) -> Any:
+    """``x.reshape(2, 3)`` and ``x.reshape((2, 3))`` mean the same."""
+    return tuple(numbers[0]) if len(numbers) == 1 and type(numbers[0]) in (tuple, list) else numbers
+
+
+engine.Tensor = Tensor  # type: ignore[misc]

@@ -1,0 +1,18 @@
+"""The two fixtures through which every test makes and reads arrays, whatever the backend is."""
+
+import numpy as np
+import pytest
+
+from minae import backend
+
+
+@pytest.fixture(scope="session")
+def array():
+    """``array(values, dtype=None)``: an array of the backend."""
+    return lambda values, dtype=None: backend.asarray(np.asarray(values, dtype=dtype))
+
+
+@pytest.fixture(scope="session")
+def numpy():
+    """``numpy(x)``: the entries of an array of the backend, or of a Tensor, as a NumPy array."""
+    return lambda x: np.asarray(backend.asnumpy(getattr(x, "array", x)))

@@ -1,0 +1,64 @@
+"""Which form of a kernel runs: MINAE_KERNELS, the fall-back and its one warning."""
+
+import sys
+import types
+
+import pytest
+
+from minae import kernels
+from minae.kernels import reference
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    kernels.form.cache_clear()
+    yield
+    kernels.form.cache_clear()
+
+
+@pytest.fixture
+def faster(monkeypatch):
+    """A module that holds a faster erf."""
+    module = types.ModuleType("minae.kernels.faster")
+    module.erf = lambda x: "fast"
+    monkeypatch.setitem(sys.modules, "minae.kernels.faster", module)
+    monkeypatch.setitem(kernels.FORMS, "erf", "faster")
+
+
+@pytest.mark.parametrize(
+    ("choice", "result"), [(None, "fast"), ("auto", "fast"), ("fast", "fast"), ("reference", 0.0)]
+)
+def test_the_choice(choice, result, faster, monkeypatch, array):
+    if choice is None:
+        monkeypatch.delenv("MINAE_KERNELS", raising=False)
+    else:
+        monkeypatch.setenv("MINAE_KERNELS", choice)
+    assert kernels.erf(array(0.0)) == result
+
+
+def test_a_kernel_without_a_faster_form(monkeypatch):
+    monkeypatch.setenv("MINAE_KERNELS", "fast")
+    assert kernels.form("erf") is reference.erf
+
+
+def test_a_form_that_fails_falls_back_with_one_warning(monkeypatch, array):
+    monkeypatch.setitem(kernels.FORMS, "erf", "no_such_module")
+    monkeypatch.setenv("MINAE_KERNELS", "auto")
+    with pytest.warns(RuntimeWarning, match="erf falls back to its NumPy form.*no_such_module"):
+        assert float(kernels.erf(array(0.0))) == 0
+    assert float(kernels.erf(array(0.0))) == 0  # warnings are errors: there is no second
+    monkeypatch.setenv("MINAE_KERNELS", "fast")
+    kernels.form.cache_clear()
+    with pytest.raises(ImportError):
+        kernels.erf(array(0.0))
+
+
+def test_an_unknown_choice(monkeypatch, array):
+    monkeypatch.setenv("MINAE_KERNELS", "quick")
+    with pytest.raises(ValueError, match="choose auto, reference or fast"):
+        kernels.erf(array(0.0))
+
+
+def test_every_kernel_is_defined_by_the_reference():
+    for name in ("nearest", "scatter_sum", "conv2d", "conv2d_input", "conv2d_weight", "erf"):
+        assert callable(getattr(kernels, name)) and callable(getattr(reference, name))

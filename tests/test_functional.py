@@ -1,0 +1,290 @@
+"""The composites: values and edges that are ours to define, and every refusal."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minae
+from minae import Tensor, grad
+from minae.testing import check_grads
+
+
+@pytest.fixture
+def leaf(array):
+    return lambda values, dtype="float64": Tensor(array(values, dtype), requires_grad=True)
+
+
+# --- Defined gradients at the edges ------------------------------------------------------------
+
+
+def test_sqrt_and_norm_at_zero_have_gradient_zero(leaf, numpy):
+    for function in (minae.sqrt, minae.norm, minae.std, lambda x: minae.norm(x, axis=0)):
+        x = leaf([0.0, 0.0])
+        (gradient,) = grad(function(x).sum(), [x], create_graph=True)
+        np.testing.assert_array_equal(numpy(gradient), [0, 0])
+        assert np.isfinite(numpy(grad(gradient.sum(), x))).all()
+
+
+def test_power_at_zero(leaf, numpy):
+    for exponent, first, second in [(0, 0, 0), (1, 1, 0), (2, 0, 2), (3, 0, 0)]:
+        for e in (exponent, np.array(float(exponent))):
+            x = leaf(0.0)
+            slope = grad(x ** (minae.tensor(e) if e is not exponent else e), x, create_graph=True)
+            assert (float(slope), float(grad(slope, x))) == (first, second)
+    y = leaf(2.0)
+    assert float(grad(minae.pow(0.0, y), y)) == 0
+
+
+@pytest.mark.parametrize("function", [minae.logsumexp, minae.softmax, minae.log_softmax])
+def test_a_row_of_minus_infinity(function, leaf, numpy):
+    """What a mask has emptied: values without NaN, gradients of 0 or finite ones."""
+    x = leaf([[-math.inf, -math.inf], [0.0, -math.inf]])
+    y = function(x) if function is not minae.logsumexp else function(x, axis=1)
+    assert not np.isnan(numpy(y)).any()
+    gradient = numpy(grad(y, x, minae.xp.ones(y.shape)))
+    assert np.isfinite(gradient).all()
+    if function is not minae.log_softmax:
+        np.testing.assert_array_equal(gradient[0], [0, 0])
+
+
+def test_softmax_of_a_row_of_minus_infinity_is_zero(leaf, numpy):
+    np.testing.assert_array_equal(numpy(minae.softmax(leaf([[-math.inf] * 3]))), [[0, 0, 0]])
+    assert float(minae.logsumexp(leaf([-math.inf] * 3))) == -math.inf
+
+
+@pytest.mark.parametrize("scale", [1e4, -1e4, 1e300])
+def test_exponentials_do_not_overflow(leaf, numpy, scale):
+    x = leaf(np.array([[1.0, 0.0, -1.0]]) * scale)
+    for y in (minae.softmax(x), minae.logsumexp(x), minae.sigmoid(x), minae.softplus(x)):
+        assert np.isfinite(numpy(y)).all()
+        assert np.isfinite(numpy(grad(y, x, minae.xp.ones(y.shape)))).all()
+    assert np.isfinite(float(minae.binary_cross_entropy_with_logits(x, minae.xp.zeros(x.shape))))
+
+
+def test_where_with_an_infinity_in_the_branch_not_taken(leaf, numpy):
+    x = leaf([2.0, 0.0])
+    y = minae.where(x > 0, x, math.inf)
+    gx = grad(1 / y, x, [1.0, 1.0])
+    np.testing.assert_array_equal(numpy(gx), [-0.25, 0])
+
+
+@pytest.mark.parametrize("function", [minae.maximum, minae.minimum])
+def test_ties_share_the_gradient(function, leaf, numpy):
+    x, y = leaf([1.0, 2.0]), leaf([1.0, 3.0])
+    gx, gy = grad(function(x, y).sum(), [x, y])
+    np.testing.assert_array_equal(numpy(gx + gy), [1, 1])
+    assert numpy(gx)[0] == numpy(gy)[0] == 0.5
+    z = leaf([[3.0, 3.0, 1.0]])
+    np.testing.assert_array_equal(numpy(grad(z.max(axis=1).sum(), z)), [[0.5, 0.5, 0]])
+
+
+# --- Nothing broadcasts in a loss ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss", [minae.mse_loss, minae.l1_loss, minae.binary_cross_entropy_with_logits]
+)
+@pytest.mark.parametrize("shapes", [((4, 1), (4,)), ((4,), ()), ((2, 3), (1, 3)), ((3,), (4,))])
+def test_losses_refuse_to_broadcast(loss, shapes, leaf):
+    with pytest.raises(ValueError, match=r"prediction .* and target .* would broadcast.*reshape"):
+        loss(leaf(np.zeros(shapes[0])), leaf(np.zeros(shapes[1])))
+
+
+def test_losses_take_lists_and_arrays(leaf, array):
+    x = leaf([1.0, 2.0], "float32")
+    assert float(minae.mse_loss(x, [0.0, 0.0])) == 2.5
+    assert float(minae.l1_loss(x, array([0.0, 0.0]))) == 1.5
+
+
+def test_cross_entropy_checks_its_labels(leaf, array):
+    logits = leaf(np.zeros((2, 3)))
+    assert float(minae.cross_entropy(logits, [0, 2])) == pytest.approx(math.log(3))
+    assert float(minae.cross_entropy(logits, Tensor(array([1, 1])))) == pytest.approx(math.log(3))
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\), got 3"):
+        minae.cross_entropy(logits, [0, 3])
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\), got -1"):
+        minae.cross_entropy(logits, [0, -1])
+    with pytest.raises(TypeError, match="labels must be integers, got float32"):
+        minae.cross_entropy(logits, array([0.0, 1.0], "float32"))
+    with pytest.raises(ValueError, match=r"need labels of shape \[2\], got int\d+\[2, 1\]"):
+        minae.cross_entropy(logits, array([[0], [1]]))
+
+
+# --- Rearranging -----------------------------------------------------------------------------
+
+
+def test_split_refuses_unequal_sections(leaf):
+    with pytest.raises(ValueError, match="an axis of 5 does not split into 2 equal sections"):
+        minae.split(leaf(np.zeros(5)), 2)
+    with pytest.raises(ValueError):
+        minae.split(leaf(np.zeros(5)), 0)
+    assert [p.shape for p in minae.split(leaf(np.zeros((0, 2))), 3)] == [(0, 2)] * 3
+
+
+@pytest.mark.parametrize(
+    "index",
+    [1, slice(1, None), [2, 0], [0, 0, 2], (slice(None), [1, 1]), np.array([True, False, True])],
+    ids=str,
+)
+def test_index_update_is_what_assignment_would_do(index, leaf, array, numpy):
+    start = np.arange(6.0).reshape(3, 2)
+    place = index if not isinstance(index, np.ndarray) else array(index)
+    region = start[index].shape
+    values = 10.0 + np.arange(np.prod(region)).reshape(region)
+    want = start.copy()
+    want[index] = values
+    np.testing.assert_array_equal(numpy(minae.index_update(leaf(start), place, leaf(values))), want)
+    want[index] = 7.0
+    np.testing.assert_array_equal(numpy(minae.index_update(leaf(start), place, 7.0)), want)
+    check_grads(lambda x, v: minae.index_update(x, place, v), [start, values])
+    added = start.copy()
+    np.add.at(added, index, values)
+    np.testing.assert_array_equal(numpy(minae.index_add(leaf(start), place, leaf(values))), added)
+    check_grads(lambda x, v: minae.index_add(x, place, v), [start, values])
+
+
+def test_index_update_of_nothing(leaf):
+    x = leaf([1.0, 2.0])
+    assert minae.index_update(x, slice(0, 0), 5.0).tolist() == [1, 2]
+
+
+def test_sort_and_take_along_axis(leaf, array, numpy):
+    values = np.array([[3.0, 1.0, 2.0], [1.0, 1.0, 0.0]])
+    for axis in (0, 1, -1):
+        got = minae.sort(leaf(values), axis)
+        np.testing.assert_array_equal(numpy(got), np.sort(values, axis))
+    indices = np.array([[2], [0]])
+    got = minae.take_along_axis(leaf(values), array(indices), 1)
+    np.testing.assert_array_equal(numpy(got), np.take_along_axis(values, indices, 1))
+
+
+def test_codes_are_checked(leaf, array, numpy):
+    np.testing.assert_array_equal(numpy(minae.one_hot([2, 0], 3)), [[0, 0, 1], [1, 0, 0]])
+    assert minae.one_hot(array(np.zeros((2, 0), int)), 3).shape == (2, 0, 3)
+    table = leaf(np.eye(3))
+    assert minae.embedding(table, [[0, 1]]).shape == (1, 2, 3)
+    for call in (lambda c: minae.one_hot(c, 3), lambda c: minae.embedding(table, c)):
+        for bad in ([3], [-1]):
+            with pytest.raises(ValueError, match=r"codes must be in \[0, 3\)"):
+                call(bad)
+        with pytest.raises(TypeError, match="codes must be integers"):
+            call(array([0.5]))
+
+
+# --- Layers as functions -----------------------------------------------------------------------
+
+
+def test_convolution_refuses_what_does_not_fit(leaf):
+    x, w = leaf(np.zeros((1, 5, 5, 3))), leaf(np.zeros((3, 3, 2, 4)))
+    with pytest.raises(ValueError, match=r"3 channels, weight .* expects 2") as error:
+        minae.conv2d(x, w)
+    assert "in conv2d(float64[1, 5, 5, 3], float64[3, 3, 2, 4], None)" in error.value.__notes__
+    with pytest.raises(ValueError, match="does not fit the image"):
+        minae.conv2d(leaf(np.zeros((1, 2, 2, 2))), w)
+    with pytest.raises(ValueError, match="output_padding"):
+        minae.conv_transpose2d(leaf(np.zeros((1, 2, 2, 4))), w, stride=2, output_padding=2)
+
+
+def test_transposed_convolution_is_the_adjoint(leaf, numpy):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 6, 7, 3)), rng.standard_normal((3, 2, 3, 4))
+    y = minae.conv2d(leaf(x), leaf(w), stride=2, padding=1)
+    z = rng.standard_normal(y.shape)
+    back = minae.conv_transpose2d(leaf(z), leaf(w), stride=2, padding=1, output_padding=(1, 1))
+    assert back.shape == x.shape
+    assert float((y * minae.tensor(z)).sum()) == pytest.approx(float((back * x).sum()))
+
+
+def test_group_norm_refuses_unequal_groups(leaf):
+    with pytest.raises(ValueError, match="6 channels do not form 4 equal groups"):
+        minae.group_norm(leaf(np.zeros((2, 3, 6))), 4)
+
+
+def test_attention_mask(leaf, array, numpy):
+    rng = np.random.default_rng(0)
+    q, k, v = (leaf(rng.standard_normal((2, 3, 4))) for _ in range(3))
+    nowhere = np.tri(3, dtype=bool)
+    nowhere[1] = False
+    out = minae.attention(q, k, v, array(nowhere))
+    np.testing.assert_array_equal(numpy(out)[:, 1], np.zeros((2, 4)))
+    np.testing.assert_allclose(numpy(out)[:, 0], numpy(v)[:, 0])
+    out.sum().backward()
+    assert np.isfinite(numpy(q.grad)).all() and (numpy(q.grad)[:, 1] == 0).all()
+    with pytest.raises(TypeError, match="mask must be boolean"):
+        minae.attention(q, k, v, array(np.zeros((3, 3))))
+
+
+def test_causal_attention_does_not_see_the_future(leaf, numpy):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, 4))
+    changed = x.copy()
+    changed[3:] += 1
+    before, after = (
+        numpy(minae.attention(leaf(t), leaf(t), leaf(t), minae.causal_mask(5)))
+        for t in (x, changed)
+    )
+    np.testing.assert_array_equal(before[:3], after[:3])
+    assert (before[3:] != after[3:]).all()
+
+
+def test_dropout(leaf, numpy):
+    x = leaf(np.ones((100, 100)), "float32")
+    y = minae.dropout(x, 0.25, rng=np.random.default_rng(0))
+    kept = numpy(y) != 0
+    assert y.dtype == "float32" and abs(kept.mean() - 0.75) < 0.02
+    np.testing.assert_allclose(numpy(y)[kept], 1 / 0.75, rtol=1e-6)
+    np.testing.assert_array_equal(numpy(grad(y.sum(), x)), numpy(y))
+    for p in (1.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="0 <= p < 1"):
+            minae.dropout(x, p)
+
+
+SHAPES = [(3, 4), (1, 1), (0, 4), (2, 3, 4)]
+COMPOSITES = {
+    "mean": lambda x: minae.mean(x, -1),
+    "var": lambda x: minae.var(x, (0, -1), keepdims=True, correction=1) if x.size > 1 else x,
+    "std": lambda x: minae.std(x, -1),
+    "norm": lambda x: minae.norm(x, -1),
+    "gelu": minae.gelu,
+    "gelu_tanh": minae.gelu_tanh,
+    "silu": minae.silu,
+    "leaky_relu": minae.leaky_relu,
+    "elu": lambda x: minae.elu(x, 0.7),
+    "standardize": lambda x: minae.standardize(x, -1, 0.1),
+    "layer_norm": lambda x: minae.layer_norm(x, x[0] if len(x) else None, eps=0.1),
+    "group_norm": lambda x: minae.group_norm(x, 1, eps=0.1),
+    "batch_norm": lambda x: minae.batch_norm(x, 0.5 * x, x * x, eps=0.5),
+    "linear": lambda x: minae.linear(x, x.reshape(-1, x.shape[-1]).T, 0.5),
+    "attention": lambda x: minae.attention(x, x, x),
+    "mse_loss": lambda x: minae.mse_loss(x, x * x) if x.size else x,
+    "cross_entropy": lambda x: minae.cross_entropy(x, np.zeros(x.shape[:-1], int)) if x.size else x,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_second_derivatives(name, shape, array):
+    if name == "cross_entropy" and 0 not in shape:
+        labels = array(np.zeros(shape[:-1], int))
+        check_grads(lambda x: minae.cross_entropy(x, labels), [_values(shape)])
+    else:
+        check_grads(COMPOSITES[name], [_values(shape)], tolerance=3e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_float32_stays_float32(name, array):
+    if name == "cross_entropy":
+        return
+    x = Tensor(array(_values((3, 4)), "float32"), requires_grad=True)
+    y = COMPOSITES[name](x)
+    (gradient,) = grad(y.sum(), [x], create_graph=True)
+    assert y.dtype == gradient.dtype == "float32"
+
+
+def _values(shape):
+    """Entries far from the kinks at 0 and from each other."""
+    count = int(np.prod(shape))
+    spaced = (np.arange(count) - count // 2 + 0.5) / 4
+    return np.random.default_rng(0).permutation(spaced).reshape(shape)

@@ -1,0 +1,454 @@
+"""Every op against its NumPy twin: one row each, and every proof for every row."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
+
+import minae
+from minae import ops
+from minae.engine import OPS
+from minae.testing import check_grads
+
+# --- How inputs are drawn --------------------------------------------------------------------
+# A sampler draws a case: shapes of the inputs, and keyword arguments. Shapes have up to three axes
+# of length 0 to 3, so that 0-d, empty and size-1 arrays come by themselves.
+
+
+def shapes(count: int) -> st.SearchStrategy:
+    """Shapes that broadcast together, and no keyword arguments."""
+    drawn = mutually_broadcastable_shapes(num_shapes=count, min_side=0, max_side=3, max_dims=3)
+    return drawn.map(lambda d: (list(d.input_shapes), {}))
+
+
+anyshape = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+lined = array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=3)
+solid = array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=3)
+
+
+@st.composite
+def reduction(draw, of=anyshape, tuples=True):
+    """A shape, with an axis of it (or several, or none) and keepdims."""
+    shape = draw(of)
+    one = st.integers(-len(shape), len(shape) - 1) if shape else st.nothing()
+    several = st.lists(st.sampled_from(range(len(shape))), unique=True) if shape else st.nothing()
+    axis = draw(st.one_of(st.none(), one, several.map(tuple)) if tuples else one)
+    return [shape], {"axis": axis, "keepdims": draw(st.booleans())}
+
+
+@st.composite
+def along(draw, of=lined):
+    """A shape of at least one axis, and one of its axes."""
+    shape = draw(of)
+    return [shape], {"axis": draw(st.integers(-len(shape), len(shape) - 1))}
+
+
+@st.composite
+def reshaping(draw):
+    shape = draw(anyshape)
+    new = tuple(draw(st.permutations(shape)))
+    return [shape], {"shape": (1, *new) if draw(st.booleans()) else new}
+
+
+@st.composite
+def permuting(draw):
+    shape = draw(anyshape)
+    axes = draw(st.none() | st.permutations(range(len(shape))).map(tuple))
+    if axes and draw(st.booleans()):
+        axes = tuple(a - len(shape) for a in axes)
+    return [shape], {"axes": axes}
+
+
+@st.composite
+def swapping(draw):
+    shape = draw(solid)
+    axis = st.integers(-len(shape), len(shape) - 1)
+    return [shape], {"first": draw(axis), "second": draw(axis)}
+
+
+@st.composite
+def broadcasting(draw):
+    pair = draw(mutually_broadcastable_shapes(num_shapes=1, base_shape=draw(anyshape), max_side=3))
+    return [pair.input_shapes[0]], {"shape": pair.result_shape}
+
+
+@st.composite
+def unbroadcasting(draw):
+    [shape], kwargs = draw(broadcasting())
+    return [kwargs["shape"]], {"shape": shape}
+
+
+INDEXES = [  # of an array (3, 4, 2)
+    1, slice(None, None, -1), (slice(1, 3), ..., 0), (None, 2, None), (), ...,
+    np.array([2, 0, 2, -1]), np.array([[0, 1], [1, 1]]), np.array([], int),
+    (np.array([0, 0, 2]), np.array([1, 1, -4])), (slice(None), np.array([3, 3]), 1),
+    (np.array([True, False, True])), (slice(None), np.array([True, False, True, True])),
+    np.array([[True] * 4, [False] * 4, [True, False] * 2]), (0, 0, 0),
+]  # fmt: skip
+indexes = st.sampled_from(INDEXES)
+
+
+@st.composite
+def padding(draw):
+    shape = draw(anyshape)
+    width = tuple(draw(st.tuples(st.integers(0, 2), st.integers(0, 2))) for _ in shape)
+    return [shape], {"width": width, "value": draw(st.sampled_from([0.0, -1.5]))}
+
+
+@st.composite
+def joining(draw):
+    shape = draw(lined)
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    parts = []
+    for length in draw(st.lists(st.integers(0, 3), min_size=1, max_size=3)):
+        part = list(shape)
+        part[axis] = length
+        parts.append(tuple(part))
+    return parts, {"axis": axis}
+
+
+@st.composite
+def stacking(draw):
+    shape = draw(anyshape)
+    count = draw(st.integers(1, 3))
+    return [shape] * count, {"axis": draw(st.integers(-len(shape) - 1, len(shape)))}
+
+
+@st.composite
+def multiplying(draw):
+    n, k, m = (draw(st.integers(0, 3)) for _ in range(3))
+    batch = draw(mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=2, max_dims=2))
+    left, right = batch.input_shapes
+    x = draw(st.sampled_from([(*left, n, k), (n, k), (k,)]))
+    y = draw(st.sampled_from([(*right, k, m), (k, m), (k,)]))
+    return [x, y], {}
+
+
+EINSUMS = [
+    ("ij,jk->ik", [(2, 3), (3, 2)]), ("ij->ji", [(2, 3)]), ("ij->", [(2, 3)]), ("ij", [(2, 3)]),
+    ("bij,bjk", [(2, 2, 3), (2, 3, 1)]), ("...i,i->...", [(2, 2, 3), (3,)]), ("i,j", [(2,), (3,)]),
+    ("ii->i", [(3, 3)]), ("ii", [(3, 3)]), ("iji,j->j", [(2, 3, 2), (3,)]), (",i", [(), (2,)]),
+    ("a,b,ab->", [(2,), (3,), (2, 3)]), ("...ij,...jk", [(2, 2, 3), (3, 2)]), ("i,i", [(0,), (0,)]),
+    ("ij,ik->k", [(2, 1), (2, 3)]), ("...a,...a->...", [(1, 3), (2, 3)]),
+]  # fmt: skip
+
+
+@st.composite
+def convolving(draw):
+    """x, weight and bias of a small convolution, and its grid."""
+    groups = draw(st.integers(1, 2))
+    pair = st.tuples(st.integers(1, 2), st.integers(1, 2))
+    grid = ops.Grid(draw(pair), draw(st.tuples(st.integers(0, 1), st.integers(0, 2))),
+                    draw(pair), groups)
+    kh, kw, inner, outer = (draw(st.integers(1, 2)) for _ in range(4))
+    sizes = draw(st.tuples(st.integers(3, 5), st.integers(3, 4)))
+    x, w = (draw(st.integers(0, 2)), *sizes, groups * inner), (kh, kw, inner, groups * outer)
+    return x, w, grid
+
+
+def out_shape(x, w, grid):
+    height, width = (
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(x[1:3], w[:2], *grid[:3], strict=True)
+    )
+    return x[0], height, width, w[3]
+
+
+# --- The twins that NumPy lacks --------------------------------------------------------------
+
+
+def np_conv2d(x, w, b, grid):
+    """The sum over the taps of the filter, one product of matrices each."""
+    x = np.pad(x, ((0, 0), *((p, p) for p in grid.padding), (0, 0)))
+    _, height, width, _ = out = out_shape(x.shape, w.shape, grid._replace(padding=(0, 0)))
+    total = np.zeros(out) + b
+    inner, outer = w.shape[2], w.shape[3] // grid.groups
+    for i, j, k in np.ndindex(*w.shape[:2], grid.groups):
+        top, left = i * grid.dilation[0], j * grid.dilation[1]
+        rows = slice(top, top + (height - 1) * grid.stride[0] + 1, grid.stride[0])
+        columns = slice(left, left + (width - 1) * grid.stride[1] + 1, grid.stride[1])
+        o = slice(k * outer, (k + 1) * outer)
+        total[..., o] += x[:, rows, columns, k * inner : (k + 1) * inner] @ w[i, j, :, o]
+    return total
+
+
+def adjoint(linear, shape, y):
+    """The adjoint of a linear map, entry by entry from its definition."""
+    result = np.zeros(shape)
+    for i in np.ndindex(shape):
+        unit = np.zeros(shape)
+        unit[i] = 1
+        result[i] = (linear(unit) * y).sum()
+    return result
+
+
+def np_conv2d_input(y, w, size, grid):
+    shape = (y.shape[0], *size, w.shape[2] * grid.groups)
+    return adjoint(lambda x: np_conv2d(x, w, 0, grid), shape, y)
+
+
+def np_conv2d_weight(x, y, size, grid):
+    shape = (*size, x.shape[3] // grid.groups, y.shape[3])
+    return adjoint(lambda w: np_conv2d(x, w, 0, grid), shape, y)
+
+
+def np_scatter_add(x, index, shape):
+    out = np.zeros(shape)
+    np.add.at(out, index, x)
+    return out
+
+
+def np_sum_to(x, shape):
+    return adjoint(lambda small: np.broadcast_to(small, x.shape), shape, x)
+
+
+def np_erf(x):
+    import math
+
+    return np.vectorize(math.erf, otypes=[float])(x)
+
+
+def np_softmax(x, axis=-1):
+    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)
+
+
+# --- The table -------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    name: str  # of the op
+    twin: Callable  # the same in NumPy
+    sampler: Any  # draws the shapes of the inputs, and the keyword arguments
+    domain: str = "real"  # or "positive", or "distinct" where ties and kinks must be kept away
+    options: Any = MappingProxyType({})  # more keyword arguments
+
+
+def conv_rows():
+    @st.composite
+    def forward(draw):
+        x, w, grid = draw(convolving())
+        return [x, w, (w[3],)], {"grid": grid}
+
+    @st.composite
+    def of_input(draw):
+        x, w, grid = draw(convolving())
+        return [out_shape(x, w, grid), w], {"size": x[1:3], "grid": grid}
+
+    @st.composite
+    def of_weight(draw):
+        x, w, grid = draw(convolving())
+        return [x, out_shape(x, w, grid)], {"size": w[:2], "grid": grid}
+
+    return [
+        Row("conv2d", np_conv2d, forward()),
+        Row("conv2d_input", np_conv2d_input, of_input()),
+        Row("conv2d_weight", np_conv2d_weight, of_weight()),
+    ]
+
+
+one, two = shapes(1), shapes(2)
+condition = np.array([True, False, True])
+ROWS = [
+    Row("add", np.add, two),
+    Row("sub", np.subtract, two),
+    Row("mul", np.multiply, two),
+    Row("div", np.divide, two, "positive"),
+    Row("neg", np.negative, one),
+    Row("pow", np.power, two, "positive"),
+    Row("exp", np.exp, one),
+    Row("expm1", np.expm1, one),
+    Row("log", np.log, one, "positive"),
+    Row("log1p", np.log1p, one, "positive"),
+    Row("sqrt", np.sqrt, one, "positive"),
+    Row("sin", np.sin, one),
+    Row("cos", np.cos, one),
+    Row("tanh", np.tanh, one),
+    Row("sigmoid", lambda x: 1 / (1 + np.exp(-x)), one),
+    Row("softplus", lambda x: np.log(1 + np.exp(x)), one),
+    Row("erf", np_erf, one),
+    Row("relu", lambda x: np.maximum(x, 0), one, "distinct"),
+    Row("abs", np.abs, one, "distinct"),
+    Row("sign", np.sign, one, "distinct"),
+    Row("maximum", np.maximum, two, "distinct"),
+    Row("minimum", np.minimum, two, "distinct"),
+    Row("where", lambda c, x, y: np.where(c > 0, x, y), shapes(3), "distinct"),
+    Row("clip", lambda x, low, high: np.clip(x, low, high), one, "distinct",
+        {"low": -1.0, "high": 1.0}),
+    Row("clip", lambda x, low: np.clip(x, low, None), one, "distinct", {"low": -1.0}),
+    Row("astype", lambda x, dtype: x.astype(dtype), one, "real", {"dtype": "float64"}),
+    Row("sum", np.sum, reduction()),
+    Row("max", np.max, reduction(solid), "distinct"),
+    Row("min", np.min, reduction(solid), "distinct"),
+    Row("logsumexp", lambda x, axis, keepdims: np.log(np.exp(x).sum(axis, keepdims=keepdims)),
+        reduction(solid)),
+    Row("softmax", np_softmax, along(solid)),
+    Row("log_softmax", lambda x, axis: np.log(np_softmax(x, axis)), along(solid)),
+    Row("cumsum", np.cumsum, along()),
+    Row("reshape", np.reshape, reshaping()),
+    Row("transpose", np.transpose, permuting()),
+    Row("swapaxes", lambda x, first, second: np.swapaxes(x, first, second), swapping()),
+    Row("broadcast_to", np.broadcast_to, broadcasting()),
+    Row("sum_to", np_sum_to, unbroadcasting()),
+    Row("flip", np.flip, along()),
+    Row("flip", np.flip, one),
+    Row("getitem", lambda x, index: x[index], indexes.map(lambda i: ([(3, 4, 2)], {"index": i}))),
+    Row("scatter_add", np_scatter_add, indexes.map(
+        lambda i: ([np.empty((3, 4, 2))[i].shape], {"index": i, "shape": (3, 4, 2)}))),
+    Row("pad", lambda x, width, value: np.pad(x, width, constant_values=value) if width else x,
+        padding()),
+    Row("concatenate", lambda *xs, axis: np.concatenate(xs, axis), joining()),
+    Row("stack", lambda *xs, axis: np.stack(xs, axis), stacking()),
+    Row("matmul", np.matmul, multiplying()),
+    Row("einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs),
+        st.sampled_from(EINSUMS).map(lambda e: (e[1], {"subscripts": e[0]}))),
+    *conv_rows(),
+]  # fmt: skip
+
+
+def call(row, xs, kwargs):
+    """The op of a row on Tensors or arrays."""
+    if row.name == "einsum":
+        return minae.einsum(kwargs["subscripts"], *xs)
+    if row.name == "where":
+        return ops.where(minae.ops.sign(xs[0]) > 0, *xs[1:])
+    function = getattr(ops, row.name)
+    return function(xs, **kwargs) if OPS[row.name].variadic else function(*xs, **kwargs)
+
+
+def values(row, sizes, rng):
+    """Inputs of the drawn shapes in the domain of the op, as float64."""
+    total = sum(int(np.prod(s)) for s in sizes)
+    if row.domain == "distinct":  # and none near -1, 0 or 1, where the piecewise ops have kinks
+        pool = (rng.permutation(total) - total // 2 + 0.5) * 0.1 + 0.025
+    elif row.domain == "positive":
+        pool = rng.uniform(0.5, 2, total)
+    else:
+        pool = rng.standard_normal(total)
+    parts = np.split(pool, np.cumsum([int(np.prod(s)) for s in sizes])[:-1])
+    return [part.reshape(s) for part, s in zip(parts, sizes, strict=True)]
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "fortran": lambda x: x.copy(order="F"),
+    "reversed": lambda x: x[(slice(None, None, -1),) * x.ndim].copy()[
+        (slice(None, None, -1),) * x.ndim],
+    "strided": lambda x: np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x,
+}  # fmt: skip
+
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+drawn = given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+few = settings(max_examples=25, deadline=None, derandomize=True)
+
+
+def test_every_op_has_a_row():
+    assert {row.name for row in ROWS} == set(OPS)
+
+
+@every_row
+@few
+@drawn
+def test_equals_its_twin(row, data, seed, array, numpy):
+    sizes, kwargs = data.draw(row.sampler)
+    kwargs = kwargs | row.options
+    layout = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))]
+    xs = [layout(x) for x in values(row, sizes, np.random.default_rng(seed))]
+    want = row.twin(*xs, **kwargs)
+    arrays = [array(x) for x in xs]
+    plain = call(row, arrays, kwargs)
+    recorded = call(row, [minae.Tensor(x, requires_grad=True) for x in arrays], kwargs)
+    assert type(plain) is not minae.Tensor and type(recorded) is minae.Tensor
+    for got in (numpy(plain), numpy(recorded)):
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    for x, before in zip(arrays, xs, strict=True):
+        np.testing.assert_array_equal(numpy(x), before)
+
+
+@every_row
+@few
+@drawn
+def test_gradients(row, data, seed):
+    sizes, kwargs = data.draw(row.sampler)
+    xs = values(row, sizes, np.random.default_rng(seed))
+    check_grads(lambda *ts: call(row, ts, kwargs | row.options), xs)
+
+
+@every_row
+@few
+@drawn
+def test_float32_stays_float32(row, data, seed, array):
+    if row.name == "astype":
+        return
+    sizes, kwargs = data.draw(row.sampler)
+    kwargs = kwargs | row.options
+    xs = [x.astype("float32") for x in values(row, sizes, np.random.default_rng(seed))]
+    tensors = [minae.Tensor(array(x), requires_grad=True) for x in xs]
+    y = call(row, tensors, kwargs)
+    assert y.dtype == "float32"
+    if not y.requires_grad:  # sign has no gradient
+        return
+    gradients = minae.grad(y, tensors, array(np.ones(y.shape, "float32")), create_graph=True)
+    assert all(g.dtype == "float32" for g in gradients)
+    # ... as the rules return it, before the engine would mend it:
+    with minae.debug():
+        y = call(row, tensors, kwargs)
+        minae.grad(y, tensors, array(np.ones(y.shape, "float32")))
+
+
+@every_row
+@few
+@drawn
+def test_aliased_arguments(row, data, seed):
+    """``f(x, x)`` has the sum of both gradients."""
+    sizes, kwargs = data.draw(row.sampler)
+    if len(sizes) < 2 or len(set(sizes)) > 1:
+        return
+    (x,) = values(row, sizes[:1], np.random.default_rng(seed))
+    if row.name in ("maximum", "minimum"):  # both are equal: each gets half, so the sum is 1
+        t = minae.tensor(x, requires_grad=True)
+        got = minae.grad(call(row, (t, t), kwargs).sum(), t)
+        assert bool((got == 1).all())
+        return
+    check_grads(lambda t: call(row, [t] * len(sizes), kwargs | row.options), [x])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (0,), (2, 0), (0, 3)])
+@pytest.mark.parametrize("row", [r for r in ROWS if r.sampler in (one, two)], ids=lambda r: r.name)
+def test_no_dimensions_one_entry_or_none(row, shape, array, numpy):
+    """Forward, gradient and type on the smallest arrays there are."""
+    count = 1 if row.sampler is one else 2
+    xs = values(row, [shape] * count, np.random.default_rng(0))
+    tensors = [minae.Tensor(array(x), requires_grad=True) for x in xs]
+    y = call(row, tensors, row.options)
+    np.testing.assert_allclose(numpy(y), row.twin(*xs, **row.options), rtol=1e-12)
+    if y.requires_grad:
+        y.backward(array(np.ones(shape)))
+        assert all(t.grad.shape == shape and t.grad.dtype == t.dtype for t in tensors)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.sampler is two], ids=lambda r: r.name)
+@pytest.mark.parametrize("scalar", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)])
+def test_numbers_are_weak(row, scalar, array):
+    """A number takes the dtype of the Tensor that it meets, and gets no gradient."""
+    x = minae.Tensor(array([0.5, 1.5], "float32"), requires_grad=True)
+    function = getattr(ops, row.name)
+    for y in (function(x, scalar), function(scalar, x)):
+        assert y.dtype == "float32"
+        y.sum().backward()
+        assert x.grad.dtype == "float32"
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.sampler is two], ids=lambda r: r.name)
+def test_mixed_precision_promotes_and_gradients_return(row, array):
+    x = minae.Tensor(array([0.5, 1.5], "float32"), requires_grad=True)
+    y = minae.Tensor(array([0.75, 1.25], "float64"), requires_grad=True)
+    out = getattr(ops, row.name)(x, y)
+    assert out.dtype == "float64"
+    out.sum().backward()
+    assert (x.grad.dtype, y.grad.dtype) == ("float32", "float64")

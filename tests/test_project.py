@@ -1,0 +1,73 @@
+"""The project keeps its word: the README runs, the sources are typed and in their lines."""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import minae
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_readme_runs(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    for promised in re.findall(r"print\(.*\) +# (.+)", code):
+        assert promised in printed
+    assert "sqrt(float32[2]) made the first NaN, at (1,); called at" in printed
+
+
+def test_the_readme_shows_the_whole_public_api():
+    """Every public name is in the README's screen, or is an op or function of NumPy's manner."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("tensor", "Tensor", "grad", "no_grad", "debug", "elementwise", "seed", "testing"):
+        assert f"minae.{name}" in text
+
+
+@pytest.mark.parametrize("tool", [["ruff", "check", "."], ["mypy"]], ids=lambda t: t[0])
+def test_static_checks(tool):
+    done = subprocess.run(
+        [sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def code_lines(path):
+    """Lines that hold code: no blanks, comments or docstrings."""
+    source = path.read_text(encoding="utf-8")
+    strings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }  # fmt: skip
+    blank = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in blank and token.type != tokenize.ENDMARKER
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(lines - strings)
+
+
+def test_the_engine_stays_small():
+    parts = ["backend", "random", "engine", "debugging", "tensor", "ops/*"]
+    files = [f for part in parts for f in (ROOT / "minae").glob(f"{part}.py")]
+    assert len(files) >= 11
+    assert sum(map(code_lines, files)) <= 1300
+
+
+def test_version_and_types():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", minae.__version__)
+    assert f"## {minae.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert (ROOT / "minae" / "py.typed").exists()
