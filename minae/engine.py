@@ -81,14 +81,7 @@ class Rule:
 class Op:
     """A primitive: its forward function, and a Rule for each argument or one for all (joint)."""
 
-    def __init__(
-        self,
-        forward: Callable,
-        rules: dict[str, Callable],
-        joint: Callable | None = None,
-        broadcasts: bool = False,
-        opaque: bool = False,
-    ) -> None:
+    def __init__(self, forward: Callable, rules: dict, joint: Callable | None = None) -> None:
         self.name, self.forward = forward.__name__.lstrip("_"), forward
         parameters = inspect.signature(forward).parameters.values()
         self.arrays = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -98,7 +91,7 @@ class Op:
             raise TypeError(f"{self.name} has a rule for {unknown}, which it has no argument for")
         self.rules = [Rule(a, rules[a], self) if a in rules else None for a in self.arrays]
         self.joint = Rule("all arguments", joint, self) if joint else None
-        self.broadcasts, self.opaque = broadcasts, opaque
+        self.broadcasts = self.opaque = False
 
     def source_of(self, name: str) -> str:
         """The expression that finds what a rule calls ``name`` when the op is called."""
@@ -119,13 +112,12 @@ class Op:
 
         A variadic op is called as NumPy's are, with its arrays in one sequence.
         """
-        arrays, extra = args[: len(self.arrays)], args[len(self.arrays) :]
-        if self.variadic:
-            arrays, extra = tuple(args[0]), args[1:]
+        count = 1 if self.variadic else len(self.arrays)
+        arrays, extra = args[:count], args[count:]
         if len(extra) > len(self.defaults):
             raise TypeError(f"{self.name} got {len(extra) - len(self.defaults)} arguments too many")
         kwargs.update(zip(self.defaults, extra, strict=False))
-        return arrays
+        return tuple(*arrays) if self.variadic else arrays
 
 
 OPS: dict[str, Op] = {}  # every op by name: the tests walk it
@@ -140,7 +132,13 @@ def elementwise(**rules: Callable) -> Callable[[Callable], Callable[..., Any]]:
         def mul(x, y):
             return x * y
     """
-    return lambda forward: _recording(Op(forward, rules, broadcasts=True))
+
+    def declare(forward: Callable) -> Callable[..., Any]:
+        op = Op(forward, rules)
+        op.broadcasts = True
+        return _recorder(op)
+
+    return declare
 
 
 def primitive(
@@ -153,10 +151,16 @@ def primitive(
     on arrays alone: such an op refuses ``create_graph``. Array arguments are positional, all else
     is keyword-only in the declaration (and may be given by position in a call).
     """
-    return lambda forward: _recording(Op(forward, rules, joint, opaque=opaque))
+
+    def declare(forward: Callable) -> Callable[..., Any]:
+        op = Op(forward, rules, joint)
+        op.opaque = opaque
+        return _recorder(op)
+
+    return declare
 
 
-def _recording(op: Op) -> Callable[..., Any]:
+def _recorder(op: Op) -> Callable[..., Any]:
     """The function that users call: it computes ``op``, and records it if a gradient is needed."""
     OPS[op.name] = op
     forward, rules, joint = op.forward, op.rules, op.joint
@@ -193,9 +197,8 @@ def _recording(op: Op) -> Callable[..., Any]:
                 for a, rule in zip(args, rules):
                     if type(a) is Tensor and a.requires_grad and rule:
                         edges.append((a.node or a, rule, rule.read(args, kwargs, result)))
-            elif any(map(_needs_grad, args)):
-                sources: Source = [a.node or a if _needs_grad(a) else None for a in args]
-                edges.append((sources, joint, joint.read(args, kwargs, result)))
+            elif any(type(a) is Tensor and a.requires_grad for a in args):
+                edges.append((list(map(_source, args)), joint, joint.read(args, kwargs, result)))
             if edges:
                 node = new(Node)
                 node.op, node.edges, node.clock = op, edges, tick()
@@ -210,6 +213,10 @@ def _recording(op: Op) -> Callable[..., Any]:
     return call
 
 
+def _source(a: Any) -> Source | None:
+    return (a.node or a) if type(a) is Tensor and a.requires_grad else None
+
+
 def wrap(array: Array, node: Node | None = None) -> Tensor:
     """A Tensor around an array of the backend, unchecked: how the engine makes results."""
     tensor = new(Tensor)
@@ -218,8 +225,17 @@ def wrap(array: Array, node: Node | None = None) -> Tensor:
     return tensor
 
 
-def _needs_grad(a: Any) -> bool:
-    return type(a) is Tensor and a.requires_grad
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the ``with`` block, or inside the function that it decorates.
+
+    Holds for the current thread or task alone.
+    """
+    token = recording.set(False)
+    try:
+        yield
+    finally:
+        recording.reset(token)
 
 
 # --- The backward pass -----------------------------------------------------------------------
@@ -249,12 +265,7 @@ def pull_back(
             g = received.pop(node)
             if node in targets:
                 found[node] = g
-            if node.edges is FREED:
-                raise RuntimeError(FREED_ADVICE)
-            if create_graph and node.op.opaque:
-                raise RuntimeError("its gradient is opaque: it cannot be differentiated again")
-            edges = node.edges if node.op.joint is None else _separate(node, g, create_graph)
-            for source, rule, values in edges:
+            for source, rule, values in _edges(node, g, create_graph):
                 if on_path is not None and source not in on_path:
                     continue
                 read = _read(values, rule, node, create_graph) if values else []
@@ -287,6 +298,25 @@ def pull_back(
     return received | found
 
 
+def _edges(node: Node, g: Any, create_graph: bool) -> list[Edge]:
+    """The edges of a Node; where it has a joint rule, one with its share for each source."""
+    if node.edges is FREED:
+        raise RuntimeError(FREED_ADVICE)
+    if create_graph and node.op.opaque:
+        raise RuntimeError("its gradient is opaque: it cannot be differentiated again")
+    if node.op.joint is None:
+        return node.edges
+    ((sources, joint, values),) = node.edges
+    edges = []
+    gradients = joint.pull(g, *_read(values, joint, node, create_graph))
+    for source, gradient in zip(sources, gradients, strict=True):
+        if source is not None:
+            share = new(Rule)
+            share.argument, share.pull = joint.argument, lambda g, share=gradient: share
+            edges.append((source, share, ()))
+    return edges
+
+
 def _read(values: tuple, rule: Rule, node: Node, create_graph: bool) -> list:
     """What a rule reads, as arrays, or under ``create_graph`` as Tensors with their history."""
     read = []
@@ -300,20 +330,6 @@ def _read(values: tuple, rule: Rule, node: Node, create_graph: bool) -> list:
     if create_graph and rule.out is not None:
         read[rule.out] = wrap(read[rule.out], node)
     return read
-
-
-def _separate(node: Node, g: Any, create_graph: bool) -> list[Edge]:
-    """The edges of a joint rule, each with a rule that hands over its share of the result."""
-    ((sources, joint, values),) = node.edges
-    gradients = joint.pull(g, *_read(values, joint, node, create_graph))
-    edges = []
-    for source, gradient in zip(sources, gradients, strict=True):
-        if source is not None:
-            share = new(Rule)
-            share.argument, share.out = joint.argument, None
-            share.pull = lambda g, gradient=gradient: gradient
-            edges.append((source, share, ()))
-    return edges
 
 
 def _fit(gradient: Any, source: Source, node: Node, rule: Rule) -> Any:
@@ -340,27 +356,23 @@ def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
 
 def _between(root: Node, targets: Collection[Source]) -> set[Source]:
     """The Nodes and leaves that lie on a path from ``root`` to a target."""
-    reached, stack = {root}, [root]
+    sources: dict[Node, list[Source]] = {}
+    stack = [root]
     while stack:
-        for source in _sources(stack.pop()):
-            if type(source) is Node and source not in reached:
-                reached.add(source)
-                stack.append(source)
+        node = stack.pop()
+        if node.edges is FREED:
+            raise RuntimeError(FREED_ADVICE)
+        joint = node.op.joint is not None
+        sources[node] = node.edges[0][0] if joint else [source for source, _, _ in node.edges]
+        stack += [s for s in sources[node] if type(s) is Node and s not in sources]
     on_path = set(targets)
-    for node in sorted(reached, key=lambda node: node.clock):  # the oldest first
-        if not on_path.isdisjoint(_sources(node)):
+    for node in sorted(sources, key=lambda node: node.clock):  # the oldest first
+        if not on_path.isdisjoint(sources[node]):
             on_path.add(node)
     return on_path
 
 
-def _sources(node: Node) -> Iterator[Source]:
-    if node.edges is FREED:
-        raise RuntimeError(FREED_ADVICE)
-    for source, _, _ in node.edges:
-        yield from (s for s in source if s is not None) if type(source) is list else (source,)
-
-
-# --- What users call -------------------------------------------------------------------------
+# --- What users ask for ----------------------------------------------------------------------
 
 
 def grad(
@@ -379,13 +391,12 @@ def grad(
     for x in targets:
         if type(x) is not Tensor or not x.requires_grad:
             raise ValueError(f"grad() was asked for {describe(x)}, which has requires_grad=False")
-    sources = [x.node or x for x in targets]
+    sources = {x.node or x for x in targets}
     start = _seed(y, seed, create_graph)
-    found = pull_back(y, start, set(sources), create_graph, retain_graph or create_graph)
-    taken: set[int] = set()
-    gradients = []
-    for x, source in zip(targets, sources, strict=True):
-        gradient = found.get(source)
+    found = pull_back(y, start, sources, create_graph, retain_graph or create_graph)
+    gradients, taken = [], set[int]()
+    for x in targets:
+        gradient = found.get(x.node or x)
         if gradient is None:
             gradient = xp.zeros(x.shape, x.dtype)
             gradients.append(wrap(gradient) if create_graph else gradient)
@@ -397,7 +408,7 @@ def grad(
 def backward(y: Tensor, seed: Any = None, retain_graph: bool = False) -> None:
     """Add the gradient of ``y`` to the ``.grad`` of every leaf; see ``Tensor.backward``."""
     start = _seed(y, seed, create_graph=False)
-    taken: set[int] = set()
+    taken = set[int]()
     for leaf, gradient in pull_back(y, start, (), False, retain_graph).items():
         gradient = _own(gradient, taken)
         leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
@@ -413,8 +424,8 @@ def _seed(y: Tensor, seed: Any, create_graph: bool) -> Any:
     if seed is None:
         if y.size != 1:
             raise ValueError(f"{describe(y)} is no scalar: give its own gradient as the seed")
-        return wrap(xp.ones(y.shape, y.dtype)) if create_graph else xp.ones(y.shape, y.dtype)
-    if not (create_graph and type(seed) is Tensor):
+        seed = xp.ones(y.shape, y.dtype)
+    elif not (create_graph and type(seed) is Tensor):  # a Tensor may have a history to keep
         array = seed.array if type(seed) is Tensor else asarray(seed)
         seed = xp.array(array, dtype=y.dtype)
     if seed.shape != y.shape:
@@ -429,16 +440,3 @@ def _own(gradient: Array, taken: set[int]) -> Array:
         gradient = gradient.copy()
     taken.add(id(gradient))
     return gradient
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Record nothing inside the ``with`` block, or inside the function that it decorates.
-
-    Holds for the current thread or task alone.
-    """
-    token = recording.set(False)
-    try:
-        yield
-    finally:
-        recording.reset(token)

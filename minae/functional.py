@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from typing import Any
 
 import minae.ops as ops
@@ -72,13 +73,14 @@ def take_along_axis(x: Any, indices: Array, axis: int = -1) -> Any:
     """The entries of ``x`` at ``indices`` along ``axis``; the other axes of the two must agree."""
     indices = integers(indices, x.shape[axis], "indices")
     places = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
-    places[axis] = indices
+    places[operator.index(axis)] = indices
     return ops.getitem(x, index=tuple(places))
 
 
 def sort(x: Any, axis: int = -1) -> Any:
     """``x`` in ascending order along ``axis``; equal entries keep their order."""
-    return take_along_axis(x, xp.argsort(detached(x), axis=axis, kind="stable"), axis)
+    order = xp.argsort(detached(x), axis=operator.index(axis), kind="stable")
+    return take_along_axis(x, order, axis)
 
 
 def index_add(x: Any, index: Any, values: Any) -> Any:

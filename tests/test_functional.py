@@ -36,6 +36,31 @@ def test_power_at_zero(leaf, numpy):
     assert float(grad(minae.pow(0.0, y), y)) == 0
 
 
+def test_mixed_derivative_of_a_power_at_exponent_zero(leaf):
+    """d2 (x ** y) / dx dy at y = 0 is 1 / x, in both orders."""
+    x, y = leaf(3.0), leaf(0.0)
+    gx, gy = grad(x**y, [x, y], create_graph=True)
+    assert float(grad(gx, y, retain_graph=True)) == pytest.approx(1 / 3)
+    assert float(grad(gy, x)) == pytest.approx(1 / 3)
+
+
+def test_logsumexp_with_an_infinite_entry(leaf, numpy):
+    x = leaf([1.0, math.inf])
+    y = minae.logsumexp(x)
+    assert float(y) == math.inf
+    with np.errstate(invalid="ignore"):
+        assert numpy(grad(y, x))[0] == 0
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: minae.concatenate([x, x], axis=None), lambda x: minae.cumsum(x, axis=None),
+    lambda x: minae.sort(x, axis=None),
+])  # fmt: skip
+def test_an_axis_is_needed(call, leaf):
+    with pytest.raises(TypeError, match="integer"):
+        call(leaf([[1.0, 2.0]]))
+
+
 @pytest.mark.parametrize("function", [minae.logsumexp, minae.softmax, minae.log_softmax])
 def test_a_row_of_minus_infinity(function, leaf, numpy):
     """What a mask has emptied: values without NaN, gradients of 0 or finite ones."""

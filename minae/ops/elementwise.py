@@ -42,11 +42,16 @@ def neg(x):
     return -x
 
 
-# At y = 0 the power is constant: the exponent 0 - 0 keeps its zero gradient finite even at x = 0.
-# At x = 0 the logarithm is taken of 1: the power does not vary with y there.
+def _base(x, y):
+    """``x``, with 1 for the 0 of 0 ** 0: that is constant in x, and 0 ** -1 has no place in it."""
+    if isinstance(y, (int, float)) and y != 0:
+        return x
+    return where((x == 0) & (y == 0), 1.0, x)
+
+
 @elementwise(
-    x=lambda g, x, y: g * y * x ** (y - (y != 0)),
-    y=lambda g, x, out: g * out * log(where(x == 0, 1.0, x)),
+    x=lambda g, x, y: g * y * _base(x, y) ** (y - 1),
+    y=lambda g, x, out: g * out * log(where(x == 0, 1.0, x)),  # at x = 0 it does not vary with y
 )
 def pow(x, y):
     """``x ** y``"""

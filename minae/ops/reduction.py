@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import index
 
 from ..backend import xp
 from ..engine import primitive
@@ -55,12 +56,12 @@ def _cumsum(g, axis):
 @primitive(x=_cumsum)
 def cumsum(x, *, axis=-1):
     """The running sum along ``axis``, in the dtype of ``x``."""
-    return x.cumsum(axis=axis, dtype=x.dtype)
+    return x.cumsum(axis=index(axis), dtype=x.dtype)
 
 
 # --- Sums of exponentials --------------------------------------------------------------------
 # The largest entry is subtracted first, so its exponential is 1 and a sum is at least 1. A row of
-# -inf, one that a mask has emptied, has the sum 0: it gets log-sum -inf, softmax 0, gradient 0.
+# -inf, one that a mask has emptied, has the sum 0: log-sum -inf, softmax 0, and gradient 0 of both.
 
 
 def _finite(x):
@@ -73,7 +74,7 @@ def _largest(x, axis):
 
 def _logsumexp(g, x, out, axis, keepdims):
     g, out = restore(g, x.shape, axis, keepdims), restore(out, x.shape, axis, keepdims)
-    return g * exp(x - _finite(out))
+    return g * exp(x - where(out == -math.inf, 0.0, out))
 
 
 @primitive(x=_logsumexp)

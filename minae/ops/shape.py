@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 
 import minae.engine as engine
 import minae.kernels as kernels
@@ -119,7 +120,7 @@ def _slices(g, shapes, axis):
 @primitive(joint=_slices)
 def concatenate(*arrays, axis=0):
     """A sequence of arrays, one after the other along ``axis``."""
-    return xp.concatenate(arrays, axis)
+    return xp.concatenate(arrays, operator.index(axis))
 
 
 def _layers(g, shapes, axis):
