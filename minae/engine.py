@@ -16,7 +16,6 @@ Rules are written with operators, array methods and ops. On arrays they run at a
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from .backend import Array, asarray, describe, ndarray, operand, xp
 from .debugging import check_gradient, check_result, debugging, place, users_line
+from .op import Op, Rule
 
 if TYPE_CHECKING:
     from .tensor import Tensor  # at run time tensor.py hands the class over
@@ -36,7 +36,7 @@ new = object.__new__
 PLAIN = frozenset((ndarray, int, float, bool, type(None)))  # what an op computes with as it is
 
 Source = Any  # where a gradient goes: a Node, or a leaf Tensor
-Edge = tuple[Source, "Rule", tuple]  # (source, rule, the values that the rule reads besides g)
+Edge = tuple[Source, Rule, tuple]  # (source, rule, the values that the rule reads besides g)
 FREED: list[Edge] = []  # the edges of a Node after a backward pass has used them
 FREED_ADVICE = "this graph was freed by an earlier backward pass; give that one retain_graph=True"
 STALE_ADVICE = "a Tensor that it read was written since; after an update run the forward pass again"
@@ -54,71 +54,7 @@ class Node:
     line: str  # where the user's program called the op; known in debug mode only
 
 
-# --- Ops and their rules ---------------------------------------------------------------------
-
-
-class Rule:
-    """How the gradient of one argument follows from the gradient ``g`` of the result.
-
-    The parameters of ``pull`` say what it reads besides ``g``: arguments of the op by name, the
-    result as ``out``, the shape of an argument ``x`` as ``x_shape`` (of all arguments: ``shapes``).
-    ``read`` gathers just that at the call, so a Node keeps nothing alive that no rule will use.
-    """
-
-    __slots__ = ("argument", "pull", "read", "out")
-
-    def __init__(self, argument: str, pull: Callable, op: Op) -> None:
-        self.argument, self.pull = argument, pull
-        reads = list(inspect.signature(pull).parameters)[1:]
-        self.out = reads.index("out") if "out" in reads else None
-        # Compiled once: to look these names up at every call would double the cost of recording.
-        values = "".join(op.source_of(name) + ", " for name in reads)
-        self.read: Callable[[tuple, dict, Array], tuple] = eval(
-            f"lambda args, kwargs, out: ({values})", {"defaults": op.defaults}
-        )
-
-
-class Op:
-    """A primitive: its forward function, and a Rule for each argument or one for all (joint)."""
-
-    def __init__(self, forward: Callable, rules: dict, joint: Callable | None = None) -> None:
-        self.name, self.forward = forward.__name__.lstrip("_"), forward
-        parameters = inspect.signature(forward).parameters.values()
-        self.arrays = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        if unknown := rules.keys() - set(self.arrays):
-            raise TypeError(f"{self.name} has a rule for {unknown}, which it has no argument for")
-        self.rules = [Rule(a, rules[a], self) if a in rules else None for a in self.arrays]
-        self.joint = Rule("all arguments", joint, self) if joint else None
-        self.broadcasts = self.opaque = False
-
-    def source_of(self, name: str) -> str:
-        """The expression that finds what a rule calls ``name`` when the op is called."""
-        if name == "out":
-            return "out"
-        if name in self.arrays:
-            return f"args[{self.arrays.index(name)}]"
-        if name.removesuffix("_shape") in self.arrays:
-            return f"args[{self.arrays.index(name.removesuffix('_shape'))}].shape"
-        if name in self.defaults:
-            return f"kwargs.get({name!r}, defaults[{name!r}])"
-        if self.variadic and name in ("shapes", "operands"):
-            return "[x.shape for x in args]" if name == "shapes" else "*args"
-        raise TypeError(f"a rule of {self.name} reads {name!r}, which {self.name} does not have")
-
-    def bind(self, args: tuple, kwargs: dict) -> tuple:
-        """The arrays among ``args``; what comes behind them is metadata and goes to ``kwargs``.
-
-        A variadic op is called as NumPy's are, with its arrays in one sequence.
-        """
-        count = 1 if self.variadic else len(self.arrays)
-        arrays, extra = args[:count], args[count:]
-        if len(extra) > len(self.defaults):
-            raise TypeError(f"{self.name} got {len(extra) - len(self.defaults)} arguments too many")
-        kwargs.update(zip(self.defaults, extra, strict=False))
-        return tuple(*arrays) if self.variadic else arrays
-
+# --- Recording -------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}  # every op by name: the tests walk it
 
@@ -132,13 +68,7 @@ def elementwise(**rules: Callable) -> Callable[[Callable], Callable[..., Any]]:
         def mul(x, y):
             return x * y
     """
-
-    def declare(forward: Callable) -> Callable[..., Any]:
-        op = Op(forward, rules)
-        op.broadcasts = True
-        return _recorder(op)
-
-    return declare
+    return lambda forward: _recorder(Op(forward, rules, broadcasts=True))
 
 
 def primitive(
@@ -151,13 +81,7 @@ def primitive(
     on arrays alone: such an op refuses ``create_graph``. Array arguments are positional, all else
     is keyword-only in the declaration (and may be given by position in a call).
     """
-
-    def declare(forward: Callable) -> Callable[..., Any]:
-        op = Op(forward, rules, joint)
-        op.opaque = opaque
-        return _recorder(op)
-
-    return declare
+    return lambda forward: _recorder(Op(forward, rules, joint, opaque=opaque))
 
 
 def _recorder(op: Op) -> Callable[..., Any]:
@@ -272,7 +196,7 @@ def pull_back(
                 gradient = rule.pull(g, *read)
                 if debug:
                     check_gradient(node, rule.argument, gradient, source)
-                if gradient.shape != source.shape or gradient.dtype != source.dtype:
+                if gradient.shape != source.shape or gradient.dtype is not source.dtype:
                     gradient = _fit(gradient, source, node, rule)
                 before = received.get(source)
                 if before is None:  # it may be shared with another source: not to be changed

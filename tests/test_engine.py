@@ -388,6 +388,15 @@ def test_errors_name_the_op_and_what_it_got(leaf):
     assert error.value.__notes__ == ["in getitem(float32[2])"]
     with pytest.raises(TypeError, match=r"exp got 1 arguments too many"):
         minae.exp(leaf([1]), 2)
+    with pytest.raises(TypeError, match=r"sum got {'axis'} both by position and by name"):
+        minae.sum(leaf([1]), 0, axis=0)
+
+
+def test_metadata_by_position_and_by_name(leaf, numpy):
+    x = leaf(np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(numpy(minae.sum(x, 1)), numpy(minae.sum(x, axis=1)))
+    np.testing.assert_array_equal(numpy(minae.reshape(x, (3, 2))), numpy(x).reshape(3, 2))
+    np.testing.assert_array_equal(numpy(minae.stack([x, x], 1)), np.stack([numpy(x)] * 2, 1))
 
 
 def test_an_opaque_op_refuses_a_second_derivative(leaf, scratch_ops):

@@ -61,9 +61,9 @@ def code_lines(path):
 
 
 def test_the_engine_stays_small():
-    parts = ["backend", "random", "engine", "debugging", "tensor", "ops/*"]
+    parts = ["backend", "random", "op", "engine", "debugging", "tensor", "ops/*"]
     files = [f for part in parts for f in (ROOT / "minae").glob(f"{part}.py")]
-    assert len(files) >= 11
+    assert len(files) >= 12
     assert sum(map(code_lines, files)) <= 1300
 
 
