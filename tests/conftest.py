@@ -1,9 +1,10 @@
-"""The two fixtures through which every test makes and reads arrays, whatever the backend is."""
+"""Fixtures. Every test makes and reads arrays through two of them, whatever the backend is."""
 
 import numpy as np
 import pytest
 
 from minae import backend
+from minae.engine import OPS
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +17,12 @@ def array():
 def numpy():
     """``numpy(x)``: the entries of an array of the backend, or of a Tensor, as a NumPy array."""
     return lambda x: np.asarray(backend.asnumpy(getattr(x, "array", x)))
+
+
+@pytest.fixture
+def scratch_ops():
+    """Ops that a test declares are forgotten after it."""
+    before = dict(OPS)
+    yield
+    OPS.clear()
+    OPS.update(before)

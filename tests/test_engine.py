@@ -20,15 +20,6 @@ def leaf(array):
     return lambda values, dtype="float32": Tensor(array(values, dtype), requires_grad=True)
 
 
-@pytest.fixture
-def scratch_ops():
-    """Ops that a test declares are forgotten after it."""
-    before = dict(OPS)
-    yield
-    OPS.clear()
-    OPS.update(before)
-
-
 # --- Gradients -------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from minae.testing import check_grads
 
 @pytest.fixture
 def leaf(array):
+    """``leaf(values)``: a Tensor that wants a gradient."""
     return lambda values, dtype="float64": Tensor(array(values, dtype), requires_grad=True)
 
 

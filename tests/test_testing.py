@@ -4,18 +4,10 @@ import numpy as np
 import pytest
 
 import minae
-from minae.engine import OPS, elementwise
+from minae.engine import elementwise
 from minae.testing import check_grads
 
-
-@pytest.fixture(autouse=True)
-def scratch_ops():
-    before = dict(OPS)
-    yield
-    OPS.clear()
-    OPS.update(before)
-
-
+pytestmark = pytest.mark.usefixtures("scratch_ops")
 POINTS = [np.array([[0.3, -1.2], [2.0, 0.7]]), np.array([1.5, -0.5])]
 
 
