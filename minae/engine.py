@@ -95,10 +95,11 @@ def _recorder(op: Op) -> Callable[..., Any]:
         if len(args) > arity:
             args = op.bind(args, kwargs)
         arrays = []
-        traced = odd = False
+        traced = needed = odd = False
         for a in args:
             if type(a) is Tensor:
                 traced = True
+                needed |= a.requires_grad
                 a = a.array
             elif type(a) not in PLAIN:
                 odd = True
@@ -115,13 +116,13 @@ def _recorder(op: Op) -> Callable[..., Any]:
         if type(result) is not ndarray:  # NumPy turns what has no dimensions into a scalar
             result = xp.asarray(result)
         node = None
-        if recording.get():
+        if needed and recording.get():
             edges: list[Edge] = []
             if joint is None:
                 for a, rule in zip(args, rules):
                     if type(a) is Tensor and a.requires_grad and rule:
                         edges.append((a.node or a, rule, rule.read(args, kwargs, result)))
-            elif any(type(a) is Tensor and a.requires_grad for a in args):
+            else:
                 edges.append((list(map(_source, args)), joint, joint.read(args, kwargs, result)))
             if edges:
                 node = new(Node)
