@@ -2,8 +2,8 @@
 
 Each kernel below calls the best form of it that this machine has, found at the first call.
 ``reference.py`` defines them all in the NumPy API. ``MINAE_KERNELS`` chooses: ``auto`` (the
-default) falls back to the reference with a warning, ``fast`` raises instead, ``reference`` uses
-nothing else.
+default) falls back to the reference with a warning where a faster form fails, ``fast`` raises
+instead, ``reference`` looks for none. So far no kernel has a faster form.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ def form(kernel: str) -> Callable[..., Any]:
     return getattr(reference, kernel)
 
 
+@functools.wraps(reference.nearest)
 def nearest(vectors: Any, codebook: Any, **options: Any) -> Any:
-    """Codes of the nearest codewords, and squared distances; see ``reference.nearest``."""
     return form("nearest")(vectors, codebook, **options)
 
 
+@functools.wraps(reference.scatter_sum)
 def scatter_sum(values: Any, codes: Any, count: int) -> Any:
-    """The sum of the rows of each code; see ``reference.scatter_sum``."""
     return form("scatter_sum")(values, codes, count)
 
 
+@functools.wraps(reference.conv2d)
 def conv2d(x: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
-    """Convolution, features last; see ``reference.conv2d``."""
     return form("conv2d")(x, weight, bias, **grid)
 
 
+@functools.wraps(reference.conv2d_input)
 def conv2d_input(y: Any, weight: Any, **grid: Any) -> Any:
-    """Its adjoint in the images; see ``reference.conv2d_input``."""
     return form("conv2d_input")(y, weight, **grid)
 
 
+@functools.wraps(reference.conv2d_weight)
 def conv2d_weight(x: Any, y: Any, **grid: Any) -> Any:
-    """Its adjoint in the filters; see ``reference.conv2d_weight``."""
     return form("conv2d_weight")(x, y, **grid)
 
 
+@functools.wraps(reference.erf)
 def erf(x: Any) -> Any:
-    """The error function; see ``reference.erf``."""
     return form("erf")(x)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minae.backend import Array, quiet, xp
+from minae.backend import Array, quiet, sum_segments, xp
 
 from .error_function import erf  # noqa: F401  (a kernel too, in a file of its own)
 
@@ -16,6 +16,7 @@ Pair = tuple[int, int]  # (vertical, horizontal)
 _SCORES = 1 << 20  # elements per block of `nearest`: 4 MB in float32
 _COLUMNS = 1 << 19  # elements per block of image patches: 2 MB in float32
 _ROWS = 1 << 18  # elements per block of gathered rows
+_LAYOUT = "x (batch, height, width, in), weight (kh, kw, in / groups, out)"
 
 
 # --- nearest codeword ---------------------------------------------------------------------------
@@ -31,7 +32,7 @@ def nearest(vectors: Array, codebook: Array, *, nonfinite: str = "raise") -> tup
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit, an empty codebook, a
     codeword that is not finite, and a vector that is not finite; with nonfinite="mask" such a
-    vector gets code -1 and distance NaN instead.
+    vector gets code -1 and distance NaN instead (mind that -1 also indexes the last codeword).
     """
     if nonfinite not in ("raise", "mask"):
         raise ValueError(f"nonfinite must be 'raise' or 'mask', not {nonfinite!r}")
@@ -159,14 +160,14 @@ def scatter_sum(values: Array, codes: Array, count: int) -> Array:
     out = xp.zeros((count, values.shape[1]), values.dtype)
     # NumPy sorts 16-bit keys by radix, ten times faster than wider ones
     order = xp.argsort(codes.astype(xp.uint16 if count <= 1 << 16 else xp.int64), kind="stable")
-    # reduceat walks all rows once per column, so they must stay in cache
+    # reduceat walks all rows once per column: in blocks they stay in cache
     step = max(1, _ROWS // max(1, values.shape[1]))
     for start in range(0, len(order), step):
         rows = order[start : start + step]
         sorted_codes = codes[rows]
         changes = xp.concatenate([xp.ones(1, bool), sorted_codes[1:] != sorted_codes[:-1]])
         first = xp.flatnonzero(changes)
-        out[sorted_codes[first]] += xp.add.reduceat(values[rows], first, axis=0)
+        out[sorted_codes[first]] += sum_segments(values[rows], first)
     return out
 
 
@@ -199,7 +200,7 @@ def conv2d(
         xp.matmul(columns, matrix, out=_split(out[images], groups))
     if bias is not None:
         if bias.shape != (channels,):
-            raise ValueError(f"bias {bias.shape} does not fit weight {weight.shape}")
+            raise ValueError(f"bias {bias.shape} must be {(channels,)} for weight {weight.shape}")
         out += bias
     return out
 
@@ -288,13 +289,13 @@ def conv2d_weight(
 def _output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:
     """(oh, ow) of a convolution, once all that can be wrong with its shapes is not."""
     if len(shape) != 4 or len(weight_shape) != 4:
-        raise ValueError(f"expected 4 dimensions each, got {shape} and weight {weight_shape}")
+        raise ValueError(f"expected {_LAYOUT}; got {shape} and {weight_shape}")
     if groups < 1 or shape[3] % groups or weight_shape[3] % groups:
         raise ValueError(f"{groups} groups do not divide channels {shape[3]} and {weight_shape[3]}")
     if shape[3] != weight_shape[2] * groups:
         raise ValueError(
             f"x {shape} has {shape[3]} channels, weight {weight_shape} with {groups} groups expects"
-            f" {weight_shape[2] * groups}"
+            f" {weight_shape[2] * groups} ({_LAYOUT})"
         )
     if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
         raise ValueError(f"impossible {stride=}, {dilation=}, {padding=}")
@@ -305,7 +306,7 @@ def _output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair
     if min(spare) < 0 or min(weight_shape[:2]) < 1:
         raise ValueError(
             f"kernel {weight_shape[:2]} with {dilation=} does not fit the image {shape[1:3]} with"
-            f" {padding=}"
+            f" {padding=} ({_LAYOUT})"
         )
     return spare[0] // stride[0] + 1, spare[1] // stride[1] + 1
 
@@ -337,9 +338,13 @@ def _columns(x, size, stride, edges, dilation, groups) -> Iterator[tuple[slice, 
     step = max(1, min(_COLUMNS // per_image, batch))
     padded = xp.zeros((step, *full, groups, within), x.dtype)  # the border stays zero
     inside = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
-    windows = xp.lib.stride_tricks.sliding_window_view(padded, span, axis=(1, 2))
-    windows = windows[:, :: stride[0], :: stride[1], :, :, :: dilation[0], :: dilation[1]]
-    windows = windows.transpose(3, 0, 1, 2, 5, 6, 4)  # (groups, step, oh, ow, kh, kw, within)
+    image, down, right, group, feature = padded.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        padded,
+        (groups, step, oh, ow, kh, kw, within),
+        (group, image, down * stride[0], right * stride[1],
+         down * dilation[0], right * dilation[1], feature),
+    )
     buffer = xp.empty(step * per_image, x.dtype)
     for start in range(0, batch, step):
         n = min(step, batch - start)

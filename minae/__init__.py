@@ -92,6 +92,19 @@ from .tensor import Tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "Tensor", "__version__", "abs", "add", "astype", "attention", "batch_norm",
+    "binary_cross_entropy_with_logits", "broadcast_to", "causal_mask", "clip", "concatenate",
+    "conv2d", "conv_transpose2d", "cos", "cross_entropy", "cumsum", "debug", "div", "dropout",
+    "einsum", "elementwise", "elu", "embedding", "erf", "exp", "expm1", "flip", "from_dlpack",
+    "gelu", "gelu_tanh", "grad", "group_norm", "index_add", "index_update", "l1_loss", "layer_norm",
+    "leaky_relu", "linear", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum",
+    "mean", "min", "minimum", "mse_loss", "mul", "neg", "no_grad", "norm", "one_hot", "pad", "pow",
+    "primitive", "relu", "reshape", "seed", "sigmoid", "sign", "silu", "sin", "softmax", "softplus",
+    "sort", "split", "sqrt", "stack", "standardize", "std", "sub", "sum", "swapaxes",
+    "take_along_axis", "tanh", "tensor", "transpose", "var", "where", "xp",
+]  # fmt: skip
+
 _LATER = frozenset({"testing"})
 
 
@@ -102,4 +115,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*__all__, *_LATER, "kernels"})

@@ -73,7 +73,8 @@ def asarray(value: Any, dtype: Any = None) -> Array:
     """
     if not isinstance(value, (ndarray, numpy.ndarray, numpy.generic)):
         if hasattr(value, "__dlpack__"):
-            value = xp.from_dlpack(value)
+            on_host = value.__dlpack_device__()[0] == 1  # kDLCPU, which CuPy does not read
+            value = (numpy if on_host else xp).from_dlpack(value)
         else:
             value = numpy.asarray(value)
             if dtype is None and value.dtype.kind in "iuf":
@@ -93,3 +94,15 @@ def asnumpy(value: Array) -> Any:
 def quiet() -> AbstractContextManager:
     """Let overflow and division by zero pass in silence. CuPy never warns, and has no errstate."""
     return numpy.errstate(all="ignore") if xp is numpy else nullcontext()
+
+
+def sum_segments(rows: Array, first: Array) -> Array:
+    """The sums of consecutive rows, from each index of ``first`` (ascending from 0) to the next."""
+    if xp is numpy:
+        return numpy.add.reduceat(rows, first, axis=0)
+    # CuPy's reduceat subtracts running sums: one NaN or one large row would spoil all that follow.
+    starts = xp.zeros(len(rows), int)
+    starts[first[1:]] = 1
+    sums = xp.zeros((len(first), *rows.shape[1:]), rows.dtype)
+    xp.add.at(sums, starts.cumsum(), rows)
+    return sums

@@ -45,12 +45,15 @@ def users_line() -> str:
 
 
 def place(node: Any) -> str:
-    """``, recorded at FILE:LINE: CODE``, or nothing for a Node recorded outside debug mode."""
-    return f", recorded at {node.line}" if hasattr(node, "line") else ""
+    """Where a Node was recorded, or how to find out."""
+    known = hasattr(node, "line")
+    return f", recorded at {node.line}" if known else " (minae.debug() would name the line)"
 
 
 def first_nan(value: Any) -> tuple[int, ...] | None:
     """The index of the first NaN in a Tensor, array or number, or None."""
+    if value is None:
+        return None
     array = xp.asarray(getattr(value, "array", value))
     if array.dtype.kind != "f":
         return None

@@ -28,16 +28,18 @@ from .debugging import check_gradient, check_result, debugging, place, users_lin
 from .op import Op, Rule
 
 if TYPE_CHECKING:
-    from .tensor import Tensor  # at run time tensor.py hands the class over
+    from .tensor import Tensor  # at run time tensor.py sets this name, once its class exists
 
 recording: ContextVar[bool] = ContextVar("recording", default=True)
 tick = itertools.count(1).__next__  # the clock: a number for each recorded Node and each write
-new = object.__new__
+new = object.__new__  # makes a Node or a Tensor without its constructor
 PLAIN = frozenset((ndarray, int, float, bool, type(None)))  # what an op computes with as it is
 
 Source = Any  # where a gradient goes: a Node, or a leaf Tensor
-Edge = tuple[Source, Rule, tuple]  # (source, rule, the values that the rule reads besides g)
-FREED: list[Edge] = []  # the edges of a Node after a backward pass has used them
+# (source, rule, the values that the rule reads besides g). An op with a joint rule has one edge,
+# whose source is a list: the source of each argument, or None.
+Edge = tuple[Source, Rule, tuple]
+FREED: list[Edge] = []  # stands in place of the edges of a Node that a backward pass has used
 FREED_ADVICE = "this graph was freed by an earlier backward pass; give that one retain_graph=True"
 STALE_ADVICE = "a Tensor that it read was written since; after an update run the forward pass again"
 
@@ -67,6 +69,13 @@ def elementwise(**rules: Callable) -> Callable[[Callable], Callable[..., Any]]:
         @elementwise(x=lambda g, y: g * y, y=lambda g, x: g * x)
         def mul(x, y):
             return x * y
+
+    The function receives arrays and returns one array; keyword-only parameters are metadata. A rule
+    gives the gradient of the argument that it is named after. It takes the gradient ``g`` of the
+    result first, and then by name whatever else it reads: arguments, metadata, the result as
+    ``out``, the shape of an argument ``x`` as ``x_shape``. An argument without a rule gets no
+    gradient. A rule is written with operators, methods and ops, so that it can be differentiated in
+    turn; it never changes ``g`` or returns what it read. ``minae.testing.check_grads`` tests it.
     """
     return lambda forward: _recorder(Op(forward, rules, broadcasts=True))
 
@@ -76,6 +85,7 @@ def primitive(
 ) -> Callable[[Callable], Callable[..., Any]]:
     """Declare an op whose rules return gradients of exactly their arguments' shapes.
 
+    Otherwise as ``elementwise``, which says what a rule may read.
     ``joint`` is one rule that returns the gradients of all arguments, for ops that take any number
     of them or whose gradients share work. The rules of an ``opaque`` op compute outside the engine,
     on arrays alone: such an op refuses ``create_graph``. Array arguments are positional, all else
@@ -88,32 +98,36 @@ def _recorder(op: Op) -> Callable[..., Any]:
     """The function that users call: it computes ``op``, and records it if a gradient is needed."""
     OPS[op.name] = op
     forward, rules, joint = op.forward, op.rules, op.joint
-    arity = -1 if op.variadic else len(op.arrays)
+    arity = -1 if op.variadic else len(op.arrays)  # with more arguments than this, bind them
 
     @functools.wraps(forward)
     def call(*args: Any, **kwargs: Any) -> Any:
         if len(args) > arity:
             args = op.bind(args, kwargs)
         arrays = []
-        traced = needed = odd = False
+        met = needed = odd = False  # a Tensor; a gradient to record; something to convert
         for a in args:
             if type(a) is Tensor:
-                traced = True
+                met = True
                 needed |= a.requires_grad
                 a = a.array
             elif type(a) not in PLAIN:
                 odd = True
             arrays.append(a)
         if odd:
-            arrays = [a if type(a) in PLAIN else operand(a, weak=traced) for a in arrays]
+            known = PLAIN | {Tensor}
+            args = tuple(a if type(a) in known else operand(a, weak=met) for a in args)
+            arrays = list(map(entries, args))
         try:
             result = forward(*arrays, **kwargs)
         except Exception as error:
             error.add_note(f"in {op.name}({', '.join(map(describe, args))})")
             raise
-        if not traced:
+        if not met:
             return result
         if type(result) is not ndarray:  # NumPy turns what has no dimensions into a scalar
+            if isinstance(result, (tuple, list)):
+                raise TypeError(f"{op.name} must return one array, not {len(result)}")
             result = xp.asarray(result)
         node = None
         if needed and recording.get():
@@ -136,6 +150,11 @@ def _recorder(op: Op) -> Callable[..., Any]:
         return out
 
     return call
+
+
+def entries(a: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return a.array if type(a) is Tensor else a
 
 
 def _source(a: Any) -> Source | None:
@@ -178,10 +197,10 @@ def pull_back(
         return {root: seed}
     on_path = _between(root.node, targets) if targets else None
     received = {root.node: seed}  # what each Node and each leaf has received so far
-    sums = set()  # those whose gradient is a sum made here, so that += may change it
-    found = {}
-    nodes = {root.node.clock: root.node}
-    clocks = [-root.node.clock]  # a heap: negated, so that the newest comes first
+    sums = set()  # those whose gradient is a sum made here: nobody else has it, += may change it
+    found = {}  # the gradients of targets that are Nodes
+    nodes = {root.node.clock: root.node}  # the Nodes that have received something, by clock
+    clocks = [-root.node.clock]  # their clocks as a heap, negated: the newest comes first
     debug = debugging.get()
     token = recording.set(create_graph)
     try:
@@ -199,8 +218,10 @@ def pull_back(
                     check_gradient(node, rule.argument, gradient, source)
                 if gradient.shape != source.shape or gradient.dtype is not source.dtype:
                     gradient = _fit(gradient, source, node, rule)
+                if type(source) is Tensor and source.written > node.clock:
+                    raise RuntimeError(STALE_ADVICE)  # also where it was read through a view
                 before = received.get(source)
-                if before is None:  # it may be shared with another source: not to be changed
+                if before is None:  # the rule may have given the same array to another source
                     received[source] = gradient
                     if type(source) is Node:
                         nodes[source.clock] = source
@@ -211,8 +232,6 @@ def pull_back(
                 else:
                     received[source] = before + gradient
                     sums.add(source)
-                if type(source) is Tensor and source.written > node.clock:
-                    raise RuntimeError(STALE_ADVICE)
             if not retain_graph:
                 node.edges = FREED
     except Exception as error:
@@ -220,7 +239,7 @@ def pull_back(
         raise
     finally:
         recording.reset(token)
-    return received | found
+    return received | found  # every Node has been taken out: what is left in received are leaves
 
 
 def _edges(node: Node, g: Any, create_graph: bool) -> list[Edge]:
@@ -237,7 +256,7 @@ def _edges(node: Node, g: Any, create_graph: bool) -> list[Edge]:
     for source, gradient in zip(sources, gradients, strict=True):
         if source is not None:
             share = new(Rule)
-            share.argument, share.pull = joint.argument, lambda g, share=gradient: share
+            share.argument, share.pull = joint.argument, lambda g, computed=gradient: computed
             edges.append((source, share, ()))
     return edges
 
@@ -252,7 +271,7 @@ def _read(values: tuple, rule: Rule, node: Node, create_graph: bool) -> list:
             if not create_graph:
                 value = value.array
         read.append(value)
-    if create_graph and rule.out is not None:
+    if create_graph and rule.out is not None:  # kept as an array, since a Tensor would be a cycle
         read[rule.out] = wrap(read[rule.out], node)
     return read
 
@@ -280,7 +299,7 @@ def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
 
 
 def _between(root: Node, targets: Collection[Source]) -> set[Source]:
-    """The Nodes and leaves that lie on a path from ``root`` to a target."""
+    """The Nodes and leaves on a path from ``root`` to a target. Raises where a path was freed."""
     sources: dict[Node, list[Source]] = {}
     stack = [root]
     while stack:
@@ -315,7 +334,7 @@ def grad(
     targets = [xs] if type(xs) is Tensor else list(xs)
     for x in targets:
         if type(x) is not Tensor or not x.requires_grad:
-            raise ValueError(f"grad() was asked for {describe(x)}, which has requires_grad=False")
+            raise ValueError(f"{describe(x)} is no Tensor with requires_grad=True: it has no grad")
     sources = {x.node or x for x in targets}
     start = _seed(y, seed, create_graph)
     found = pull_back(y, start, sources, create_graph, retain_graph or create_graph)
@@ -343,15 +362,17 @@ def _seed(y: Tensor, seed: Any, create_graph: bool) -> Any:
     """The gradient of ``y`` to start from: ones, or a copy of what the user gave."""
     if type(y) is not Tensor or not y.requires_grad:
         raise RuntimeError(
-            f"{describe(y)} has no gradient: nothing that it was made from has requires_grad=True,"
-            " or it was made under no_grad()"
+            f"{describe(y)} has no gradient: nothing that it was made from has requires_grad=True, "
+            "or it was made under no_grad(), or by grad() without create_graph=True"
         )
     if seed is None:
         if y.size != 1:
             raise ValueError(f"{describe(y)} is no scalar: give its own gradient as the seed")
         seed = xp.ones(y.shape, y.dtype)
     elif not (create_graph and type(seed) is Tensor):  # a Tensor may have a history to keep
-        array = seed.array if type(seed) is Tensor else asarray(seed)
+        array = asarray(entries(seed))
+        if array.dtype.kind == "b":
+            raise TypeError("the seed is a gradient, no switch: give retain_graph=True by its name")
         seed = xp.array(array, dtype=y.dtype)
     if seed.shape != y.shape:
         raise ValueError(f"the seed is {describe(seed)}, but {describe(y)} is what it is for")
@@ -359,7 +380,7 @@ def _seed(y: Tensor, seed: Any, create_graph: bool) -> Any:
 
 
 def _own(gradient: Array, taken: set[int]) -> Array:
-    """A gradient that is nobody else's: rules may hand on views, and one array to two sources."""
+    """A gradient for the user to change: rules may hand on a view, or one array to two sources."""
     gradient = xp.asarray(gradient)
     if gradient.base is not None or id(gradient) in taken:
         gradient = gradient.copy()

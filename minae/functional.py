@@ -14,6 +14,7 @@ from typing import Any
 import minae.ops as ops
 
 from .backend import Array, asarray, describe, numpy, xp
+from .engine import entries
 from .ops import Grid
 from .random import uniform
 
@@ -71,16 +72,18 @@ def split(x: Any, sections: int | list[int], axis: int = 0) -> list[Any]:
 
 def take_along_axis(x: Any, indices: Array, axis: int = -1) -> Any:
     """The entries of ``x`` at ``indices`` along ``axis``; the other axes of the two must agree."""
-    indices = integers(indices, x.shape[axis], "indices")
+    return _take(x, integers(indices, x.shape[axis], "indices"), axis)
+
+
+def _take(x: Any, indices: Array, axis: int) -> Any:
     places = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
-    places[operator.index(axis)] = indices
+    places[axis] = indices
     return ops.getitem(x, index=tuple(places))
 
 
 def sort(x: Any, axis: int = -1) -> Any:
     """``x`` in ascending order along ``axis``; equal entries keep their order."""
-    order = xp.argsort(detached(x), axis=operator.index(axis), kind="stable")
-    return take_along_axis(x, order, axis)
+    return _take(x, xp.argsort(entries(x), axis=operator.index(axis), kind="stable"), axis)
 
 
 def index_add(x: Any, index: Any, values: Any) -> Any:
@@ -97,11 +100,12 @@ def index_update(x: Any, index: Any, values: Any) -> Any:
     they stayed, and ``x`` from everywhere else.
     """
     index = ops.plain_index(index)
-    origin = xp.full(x.shape, -1)  # which of the values each place holds
+    origin = xp.full(x.shape, -1, "int32")  # which of the values each place holds
     region = origin[index].shape
     if math.prod(region) == 0:
         return x
-    origin[index] = xp.arange(math.prod(region)).reshape(region)
+    order = xp.arange(math.prod(region), dtype="int32").reshape(region)
+    xp.maximum.at(origin, index, order)  # where CuPy would assign in any order
     values = ops.reshape(_spread(values, region, x), shape=(-1,))
     return ops.where(origin >= 0, ops.getitem(values, index=origin), x)
 
@@ -156,7 +160,12 @@ def conv_transpose2d(
     ``height' = (height - 1) stride - 2 padding + dilation (kh - 1) + 1 + output_padding``.
     """
     grid = _grid(stride, padding, dilation, groups)
-    extra = _pair(output_padding)
+    extra = _pair(output_padding, "output_padding")
+    if len(x.shape) != 4 or len(weight.shape) != 4 or x.shape[3] != weight.shape[3]:
+        raise ValueError(
+            f"conv_transpose2d takes images (batch, height, width, in) and weight (kh, kw, "
+            f"out / groups, in); got {describe(x)} and {describe(weight)}"
+        )
     if any(not 0 <= e < s for e, s in zip(extra, grid.stride)):
         raise ValueError(f"output_padding {extra} must be smaller than the stride {grid.stride}")
     height, width = (
@@ -168,11 +177,19 @@ def conv_transpose2d(
 
 
 def _grid(stride: Any, padding: Any, dilation: Any, groups: int) -> Grid:
-    return Grid(_pair(stride), _pair(padding), _pair(dilation), groups)
+    return Grid(
+        _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation"), groups
+    )
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _pair(value: Any, name: str) -> tuple[int, int]:
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    try:
+        vertical, horizontal = map(operator.index, pair)
+    except (TypeError, ValueError):
+        wanted = "an integer or a pair (vertical, horizontal)"
+        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
+    return vertical, horizontal
 
 
 # --- Activations -----------------------------------------------------------------------------
@@ -240,14 +257,14 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"logits {describe(logits)} need labels of shape {list(logits.shape[:-1])}, "
             f"got {describe(labels)}"
         )
-    return -mean(take_along_axis(ops.log_softmax(logits), labels[..., None]))
+    return -mean(_take(ops.log_softmax(logits), labels[..., None], -1))
 
 
 def _same_shape(prediction: Any, target: Any) -> None:
-    if xp.shape(detached(prediction)) != xp.shape(detached(target)):
+    if xp.shape(entries(prediction)) != xp.shape(entries(target)):
         raise ValueError(
             f"prediction {describe(prediction)} and target {describe(target)} would broadcast to a "
-            "loss over every pair of entries; reshape one to the shape of the other"
+            "loss over other pairs of entries; give both the same shape"
         )
 
 
@@ -301,7 +318,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
     """
     scores = query @ ops.swapaxes(key, first=-1, second=-2) * (query.shape[-1] ** -0.5)
     if mask is not None:
-        mask = asarray(detached(mask))
+        mask = asarray(entries(mask))
         if mask.dtype.kind != "b":
             raise TypeError(f"mask must be boolean, True where to look; got {describe(mask)}")
         scores = ops.where(mask, scores, -math.inf)
@@ -327,18 +344,15 @@ def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
 # --- Checks ----------------------------------------------------------------------------------
 
 
-def detached(x: Any) -> Any:
-    """The array of a Tensor; anything else as it is."""
-    return getattr(x, "array", x)
-
-
 def integers(values: Any, count: int, name: str) -> Array:
     """``values`` as an array of integers, each checked to be in [0, count)."""
-    values = detached(values)
-    array = asarray(values, int if isinstance(values, (list, tuple)) else None)
+    values = entries(values)
+    if isinstance(values, (list, tuple)):
+        values = numpy.asarray(values, None if values else int)  # float32 would be asarray's choice
+    array = asarray(values)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {describe(array)}")
-    if array.size and not 0 <= int(array.min()) <= int(array.max()) < count:
-        bad = array[(array < 0) | (array >= count)].ravel()[0]
-        raise ValueError(f"{name} must be in [0, {count}), got {int(bad)}")
+        raise TypeError(f"{name} must be integers, got {describe(array)}: use astype(int)")
+    outside = (array < 0) | (array >= count)
+    if outside.any():
+        raise ValueError(f"{name} must be in [0, {count}), got {int(array[outside][0])}")
     return array

@@ -76,14 +76,16 @@ class Op:
     def bind(self, args: tuple, kwargs: dict) -> tuple:
         """The arrays among ``args``; what comes behind them is metadata and goes to ``kwargs``.
 
-        A variadic op is called as NumPy's are, with its arrays in one sequence.
+        A variadic op takes its arrays one by one, or in one sequence as NumPy's functions do.
         """
-        count = 1 if self.variadic else len(self.arrays)
-        arrays, extra = args[:count], args[count:]
+        arrays, extra = args[: len(self.arrays)], args[len(self.arrays) :]
+        if self.variadic:
+            listed = bool(args) and type(args[0]) in (list, tuple)
+            arrays, extra = (tuple(args[0]), args[1:]) if listed else (args, ())
         if len(extra) > len(self.defaults):
             raise TypeError(f"{self.name} got {len(extra) - len(self.defaults)} arguments too many")
         given = dict(zip(self.defaults, extra, strict=False))
         if twice := given.keys() & kwargs.keys():
             raise TypeError(f"{self.name} got {twice} both by position and by name")
         kwargs.update(given)
-        return tuple(*arrays) if self.variadic else arrays
+        return arrays

@@ -34,9 +34,17 @@ def set_state(state: dict[str, Any]) -> None:
     default_generator().bit_generator.state = state
 
 
+def _generator(rng: Any) -> numpy.random.Generator:
+    if rng is None:
+        return default_generator()
+    if not hasattr(rng, "standard_normal"):
+        raise TypeError(f"rng must be a generator, like numpy.random.default_rng(0); got {rng!r}")
+    return rng
+
+
 def normal(shape: Any, scale: float = 1.0, dtype: Any = "float32", rng: Any = None) -> Array:
     """Gaussian numbers of mean 0 and standard deviation ``scale``."""
-    draws = (rng or default_generator()).standard_normal(shape, dtype=dtype)
+    draws = _generator(rng).standard_normal(shape, dtype=dtype)
     return asarray(draws * numpy.dtype(dtype).type(scale))
 
 
@@ -44,5 +52,5 @@ def uniform(
     shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = "float32", rng: Any = None
 ) -> Array:
     """Numbers spread evenly over [low, high)."""
-    draws = (rng or default_generator()).random(shape, dtype=dtype)
+    draws = _generator(rng).random(shape, dtype=dtype)
     return asarray(low + (high - low) * draws)

@@ -35,7 +35,7 @@ class Tensor:
     requires_grad: bool
     written: int  # the engine's clock when the array was last written in place
 
-    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+    def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
         if type(data) not in engine.PLAIN:
             data = operand(data)
         self.array = data if type(data) is ndarray else asarray(data)
@@ -48,7 +48,10 @@ class Tensor:
 
     @property
     def data(self) -> Array:
-        """The array itself. Assigning writes into it, and marks graphs that read it as stale."""
+        """The array itself. Assigning writes into it; graphs that have read it then refuse.
+
+        ``p.data -= 0.1 * p.grad`` assigns too; ``p.data[0] = 1`` does not, and is not noticed.
+        """
         return self.array
 
     @data.setter
@@ -125,8 +128,8 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.requires_grad:
             raise TypeError(
-                "NumPy would lose the gradient of this Tensor: use minae's functions, or take the "
-                "entries with x.numpy() or x.detach()"
+                "NumPy would lose the gradient of this Tensor: use minae's functions (minae.stack "
+                "for a list of Tensors), or take the entries with x.numpy() or x.detach()"
             )
         return numpy.array(self.numpy(), dtype=dtype, copy=copy)
 
@@ -149,8 +152,15 @@ class Tensor:
         """Add the gradient of this Tensor to the ``grad`` of every leaf that it was made from.
 
         ``seed`` is the gradient of this Tensor, of its shape; it may be left out where there is one
-        element. The graph is freed on the way unless ``retain_graph`` is set. For gradients of
-        gradients see ``minae.grad``.
+        element. The graph is freed on the way unless ``retain_graph`` is set. Gradients add up over
+        calls until ``grad`` is set to None, so that a step of gradient descent reads::
+
+            loss.backward()
+            for p in parameters:
+                p.data -= 0.1 * p.grad
+                p.grad = None
+
+        For gradients of gradients see ``minae.grad``.
         """
         engine.backward(self, seed, retain_graph)
 
@@ -192,6 +202,17 @@ class Tensor:
     def __rmatmul__(self, other: Any) -> Tensor:
         return ops.matmul(other, self)
 
+    def _augmented(self, other: Any) -> Any:
+        """``total += x`` makes a new Tensor of that name; of a parameter it would lose the old."""
+        if self.requires_grad and self.node is None:
+            raise RuntimeError(
+                "p -= step would make p a new Tensor and leave the parameter as it was: "
+                "write p.data -= step, or give the result another name"
+            )
+        return NotImplemented
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _augmented
+
     def __neg__(self) -> Tensor:
         return ops.neg(self)
 
@@ -224,10 +245,11 @@ class Tensor:
         return ops.getitem(self, index=ops.plain_index(index))
 
     def __setitem__(self, index: Any, values: Any) -> None:
-        if self.node is not None or (self.requires_grad and engine.recording.get()):
+        wanted = self.requires_grad or (type(values) is Tensor and values.requires_grad)
+        if self.node is not None or (wanted and engine.recording.get()):
             raise RuntimeError(
-                "a Tensor that gradients pass cannot be changed in place: minae.index_update(x, "
-                "index, values) returns a changed one; a parameter may be set under no_grad()"
+                "writing in place would lose a gradient: minae.index_update(x, index, values) "
+                "returns a changed Tensor; a parameter may be set under no_grad()"
             )
         self.array[ops.plain_index(index)] = _entries(values)
         self.written = engine.tick()
@@ -351,12 +373,15 @@ class Tensor:
         return ops.clip(self, low=low, high=high)
 
 
-def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor of a copy of ``data``: numbers, nested lists, NumPy arrays, or arrays of any library
-    that speaks DLPack (PyTorch, CuPy, JAX). Lists become float32, arrays keep their dtype.
+def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
+    """A Tensor of a copy of ``data``, on its own: no gradient passes back to where it came from.
+
+    Takes numbers, nested lists (of numbers: for Tensors see ``stack``), NumPy arrays, Tensors, and
+    arrays of any library that speaks DLPack (PyTorch, CuPy, JAX). Numbers and lists become float32
+    unless ``dtype`` says otherwise, arrays keep theirs.
     """
     source = data.detach() if hasattr(data, "detach") else data
-    return Tensor(asarray(source, dtype).copy(), requires_grad)
+    return Tensor(asarray(source, dtype).copy(), requires_grad=requires_grad)
 
 
 def from_dlpack(data: Any) -> Tensor:
@@ -365,13 +390,15 @@ def from_dlpack(data: Any) -> Tensor:
 
 
 def _restored(array: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    tensor = Tensor(array, requires_grad)
+    tensor = Tensor(array, requires_grad=requires_grad)
     tensor.grad = grad
     return tensor
 
 
 def _entries(value: Any) -> Any:
-    return value.array if type(value) is Tensor else value
+    """What to compare with or to write: arrays of this backend, or what is no array at all."""
+    foreign = hasattr(value, "shape") and type(value) not in (Tensor, ndarray)
+    return operand(value) if foreign or type(value) is list else engine.entries(value)
 
 
 def _flat(numbers: tuple) -> Any:

@@ -81,9 +81,12 @@ def _compare(function: Callable, points: list, what: str, tolerance: float, rng:
     if abs(quotient(directions) - sum(claimed)) <= tolerance * scale:
         return
     still = [numpy.zeros(x.shape) for x in points]
-    lines = [
-        f"  input {i}, {describe(points[i])}: rules {claimed[i]:.9g}, differences "
-        f"{quotient([*still[:i], directions[i], *still[i + 1 :]]):.9g}"
-        for i in range(len(points))
-    ]
-    raise AssertionError(f"the gradient is wrong at {what}:\n" + "\n".join(lines))
+    lines = [f"the gradient is wrong at {what}:"]
+    for i, point in enumerate(points):
+        measured = quotient([*still[:i], directions[i], *still[i + 1 :]])
+        verdict = "ok" if abs(measured - claimed[i]) <= tolerance * scale else "WRONG"
+        lines.append(
+            f"  input {i}, {describe(point)}: {verdict}, rules {claimed[i]:.9g}, "
+            f"differences {measured:.9g}"
+        )
+    raise AssertionError("\n".join(lines))

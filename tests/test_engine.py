@@ -313,7 +313,7 @@ def test_a_parameter_written_after_it_was_read(leaf):
     p.data = p.data * 0.5
     with pytest.raises(RuntimeError, match=r"written since.*run the forward pass again") as error:
         y.backward()
-    assert "in the gradient of mul" in error.value.__notes__
+    assert error.value.__notes__[0].startswith("in the gradient of mul")
     (x * p).sum().backward()  # a new forward pass is fine
 
 
@@ -366,7 +366,7 @@ def test_gradient_of_what_was_not_recorded(leaf):
     for call in (y.backward, lambda: grad(y, x), lambda: grad(Tensor(1.0), x)):
         with pytest.raises(RuntimeError, match=r"has no gradient.*requires_grad=True"):
             call()
-    with pytest.raises(ValueError, match=r"grad\(\) was asked for .*requires_grad=False"):
+    with pytest.raises(ValueError, match=r"is no Tensor with requires_grad=True"):
         grad(x * 2, Tensor(1.0))
 
 
@@ -387,7 +387,9 @@ def test_metadata_by_position_and_by_name(leaf, numpy):
     x = leaf(np.arange(6.0).reshape(2, 3))
     np.testing.assert_array_equal(numpy(minae.sum(x, 1)), numpy(minae.sum(x, axis=1)))
     np.testing.assert_array_equal(numpy(minae.reshape(x, (3, 2))), numpy(x).reshape(3, 2))
-    np.testing.assert_array_equal(numpy(minae.stack([x, x], 1)), np.stack([numpy(x)] * 2, 1))
+    stacked = np.stack([numpy(x)] * 2, 1)
+    np.testing.assert_array_equal(numpy(minae.stack([x, x], 1)), stacked)
+    np.testing.assert_array_equal(numpy(minae.stack(x, x, axis=1)), stacked)
 
 
 def test_an_opaque_op_refuses_a_second_derivative(leaf, scratch_ops):
@@ -399,7 +401,7 @@ def test_an_opaque_op_refuses_a_second_derivative(leaf, scratch_ops):
     assert float(grad(kernel(x), x)[0]) == 6
     with pytest.raises(RuntimeError, match=r"opaque") as error:
         grad(kernel(x), x, create_graph=True)
-    assert "in the gradient of kernel" in error.value.__notes__
+    assert error.value.__notes__[0].startswith("in the gradient of kernel")
 
 
 def test_rules_that_return_the_wrong_shape_or_number(leaf, scratch_ops):
@@ -411,12 +413,18 @@ def test_rules_that_return_the_wrong_shape_or_number(leaf, scratch_ops):
     def forgets(*arrays):
         return sum(arrays)
 
+    @primitive(x=lambda g: g)
+    def splits(x):
+        return x, x
+
     x = leaf([1, 2])
+    with pytest.raises(TypeError, match="splits must return one array, not 2"):
+        splits(x)
     with pytest.raises(TypeError, match=r"shrinks for x returned float32\[\] for .*float32\[2\]"):
         shrinks(x).sum().backward()
     with pytest.raises(ValueError) as error:
         forgets([x, x, x]).sum().backward()
-    assert "in the gradient of forgets" in error.value.__notes__
+    assert "in the gradient of forgets (minae.debug() would name" in error.value.__notes__[0]
 
 
 def test_declarations_are_checked_at_import(scratch_ops):

@@ -39,6 +39,12 @@ def test_rng_leaves_the_default_generator_alone(numpy):
     assert random.get_state() == before
 
 
+@pytest.mark.parametrize("rng", [0, 5, "seed"])
+def test_an_rng_is_a_generator(rng):
+    with pytest.raises(TypeError, match=r"rng must be a generator, like .*default_rng\(0\)"):
+        random.normal(3, rng=rng)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_moments_and_dtype(numpy, dtype):
     rng = np.random.default_rng(0)

@@ -10,6 +10,15 @@ import minae
 from minae import Tensor
 
 
+class Foreign:
+    """An array of another library."""
+
+    shape, dtype = (3, 4), "float32"
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("converted in silence")
+
+
 @pytest.fixture
 def x(array):
     values = np.random.default_rng(0).standard_normal((3, 4))
@@ -167,12 +176,6 @@ def test_ragged_lists_and_masked_arrays_are_refused():
 
 
 def test_a_foreign_array_is_refused_with_the_cure(x):
-    class Foreign:
-        shape, dtype = (3, 4), "float32"
-
-        def __array__(self, *args, **kwargs):
-            raise AssertionError("converted in silence")
-
     for call in (
         lambda f: x * f,
         lambda f: f + x,
@@ -186,14 +189,14 @@ def test_a_foreign_array_is_refused_with_the_cure(x):
 
 def test_dlpack_both_ways(array, numpy):
     t = Tensor(array([1.0, 2.0]))
-    shared = np.from_dlpack(t)
+    shared = minae.xp.from_dlpack(t)
     t[0] = 7.0
     assert shared.tolist() == [7, 2]
     assert t.__dlpack_device__() == t.array.__dlpack_device__()
     assert minae.from_dlpack(t.array).tolist() == [7, 2]
     t.requires_grad = True
     with pytest.raises(BufferError, match="detach"):
-        np.from_dlpack(t)
+        minae.xp.from_dlpack(t)
 
 
 # --- Ways out --------------------------------------------------------------------------------
@@ -258,6 +261,31 @@ def test_setting_entries(x, array):
     assert x[0].tolist() == [0] * 4
 
 
+def test_writing_a_result_into_a_constant_would_lose_its_gradient(x):
+    constant = Tensor([0.0, 0.0])
+    with pytest.raises(RuntimeError, match=r"lose a gradient: minae.index_update"):
+        constant[0] = x.sum()
+    constant[0] = x.sum().detach()
+
+
+def test_augmented_assignment_to_a_parameter_is_refused(x):
+    for change in ("p += 1", "p -= 1", "p *= 2", "p /= 2"):
+        for block in (minae.no_grad, minae.debug):
+            with block(), pytest.raises(RuntimeError, match=r"write p.data -= step"):
+                exec(change, {"p": x})
+    y = x * 1
+    y -= 1  # of a result it is a new name
+
+
+def test_positions_that_would_be_mistaken():
+    with pytest.raises(TypeError):
+        Tensor([1.0], "float64")
+    with pytest.raises(TypeError):
+        minae.tensor([1.0], "float64", True)
+    with pytest.raises(TypeError, match="the seed is a gradient, no switch"):
+        (Tensor(1.0, requires_grad=True) * 2).backward(True)
+
+
 def test_copies_and_pickles(x, numpy):
     x.grad = x.array * 2
     for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
@@ -267,6 +295,35 @@ def test_copies_and_pickles(x, numpy):
     for broken in (copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="detach"):
             broken(x * 2)
+
+
+def test_comparing_with_and_writing_lists_and_others(x, array):
+    assert (Tensor([1.0, 2.0]) == [1, 3]).tolist() == [True, False]
+    assert (Tensor([1.0, 2.0]) > Tensor([0.0, 5.0])).tolist() == [True, False]
+    assert Tensor(2.0) == pytest.approx(2.0)
+    with pytest.raises(TypeError, match=r"minae.tensor\(x\)"):
+        x == Foreign()  # noqa: B015
+    constant = Tensor([1.0, 2.0])
+    constant[:] = [5, 6]
+    assert constant.tolist() == [5, 6]
+
+
+def test_a_foreign_index_is_refused(x):
+    """NumPy would take it, and its gradient would not be summed where places coincide."""
+    for index in (Foreign(), (slice(None), Foreign())):
+        with pytest.raises(TypeError, match=r"minae.tensor\(x\)"):
+            x[index]
+
+
+@pytest.mark.parametrize("make", [list, np.float32, np.float64], ids=["list", "float32", "float64"])
+def test_lists_and_numpy_scalars_reach_the_rules_converted(make, x):
+    other = [1.0, 2.0, 3.0, 4.0] if make is list else make(2)
+    for function in (minae.mul, minae.div, minae.maximum, minae.add):
+        y = function(x, other)
+        assert y.dtype == "float32" and minae.grad(y.sum(), x).dtype == "float32"
+    if make is list:
+        assert (x @ other).shape == (3,)
+        assert minae.grad((x @ other).sum(), x).tolist() == [other] * 3
 
 
 def test_index_with_tensors(x, array, numpy):

@@ -28,9 +28,11 @@ def test_it_rejects_a_wrong_first_order_rule():
         check_grads(mul, POINTS)
     text = str(error.value)
     assert "the gradient is wrong at order 1 of mul" in text
+    first, second = text.splitlines()[1:]
+    assert "input 0, float64[2, 2]: ok" in first and "input 1, float64[2]: WRONG" in second
     sound, wrong = (
         [float(part.split()[-1]) for part in line.split(", differences ")]
-        for line in text.splitlines()[1:]
+        for line in (first, second)
     )
     assert sound[0] == pytest.approx(sound[1], rel=1e-8)
     assert wrong[0] == pytest.approx(wrong[1] * 1.0001, rel=1e-8)
@@ -53,7 +55,7 @@ def test_it_rejects_a_missing_rule():
     def mul(x, y):
         return x * y
 
-    with pytest.raises(AssertionError, match="input 1"):
+    with pytest.raises(AssertionError, match=r"input 1.* WRONG"):
         check_grads(mul, POINTS)
 
 

@@ -147,7 +147,7 @@ def abs(x):
     return xp.abs(x)
 
 
-@elementwise()
+@elementwise(x=lambda g: g * 0)
 def sign(x):
     """-1, 0 or 1; its gradient is 0 everywhere."""
     return xp.sign(x)
@@ -176,8 +176,12 @@ def minimum(x, y):
     y=lambda g, condition: where(condition, 0.0, g),
 )
 def where(condition, x, y):
-    """``x`` where ``condition`` holds, else ``y``; a NaN in the branch not taken has no effect."""
-    return xp.where(condition, x, y)
+    """``x`` where ``condition`` holds, else ``y``. What is not taken gets the gradient 0.
+
+    The op that made it may still turn this 0 into NaN: ``where(x > 0, log(x), 0)`` at 0 divides it
+    by 0. Put ``where`` inside, too: ``log(where(x > 0, x, 1))``.
+    """
+    return xp.where(xp.asarray(condition), x, y)
 
 
 @elementwise(x=lambda g, x, low, high: g * inside(x, low, high))

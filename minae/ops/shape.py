@@ -10,7 +10,7 @@ import operator
 import minae.engine as engine
 import minae.kernels as kernels
 
-from ..backend import ndarray, xp
+from ..backend import ndarray, operand, xp
 from ..engine import primitive
 
 
@@ -66,7 +66,8 @@ def plain_index(index):
         return tuple(plain_index(part) for part in index)
     if type(index) is list:
         return xp.asarray(index, dtype=None if index else int)
-    return getattr(index, "array", index)
+    index = engine.entries(index)
+    return operand(index) if hasattr(index, "shape") and type(index) is not ndarray else index
 
 
 @primitive(x=lambda g, x_shape, index: scatter_add(g, index=index, shape=x_shape))
@@ -100,7 +101,7 @@ def _unpad(g, x_shape, width):
 @primitive(x=_unpad)
 def pad(x, *, width, value=0.0):
     """``x`` between margins of ``value``; ``width`` is a pair (before, after) for each axis."""
-    if len(width) != x.ndim:
+    if isinstance(width, int) or len(width) != x.ndim:
         raise ValueError(f"pad needs {x.ndim} pairs (before, after), got {width}")
     sizes = [before + n + after for (before, after), n in zip(width, x.shape)]
     out = xp.full(sizes, value, x.dtype)

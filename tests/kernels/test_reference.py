@@ -368,7 +368,7 @@ def test_conv2d_errors(array):
         (lambda: conv2d(x, weight, ones(5)), "bias"),
         (lambda: conv2d(x, weight, stride=(0, 1)), "impossible"),
         (lambda: conv2d(x, weight, padding=(0, -1)), "impossible"),
-        (lambda: conv2d(ones(5, 5, 4), weight), "4 dimensions"),
+        (lambda: conv2d(ones(5, 5, 4), weight), r"expected x \(batch, height, width, in\)"),
         (lambda: conv2d_input(ones(2, 3, 3, 6), weight, size=(6, 5)), "size"),
         (lambda: conv2d_input(ones(2, 3, 3, 5), weight, size=(5, 5)), "size"),
         (lambda: conv2d_input(ones(2, 3, 3, 6), weight, size=(2, 5)), "does not fit"),

@@ -44,7 +44,8 @@ def check(row: Row, dtype: str, array: Callable, numpy: Callable) -> None:
     """
     rng = np.random.default_rng(0)
     values = [draw(each, rng, dtype) for each in row.inputs]
-    ours = [Tensor(array(v), v.dtype == dtype) if v.dtype == dtype else array(v) for v in values]
+    ours = [array(v) for v in values]
+    ours = [Tensor(v, requires_grad=True) if v.dtype == dtype else v for v in ours]
     theirs = [torch.tensor(v, dtype=torch.float64 if v.dtype == dtype else None) for v in values]
     xs = [x for x in ours if type(x) is Tensor]
     zs = [z.requires_grad_() for z in theirs if z.is_floating_point()]
