@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor  # at run time tensor.py sets this name, once its class exists
 
 recording: ContextVar[bool] = ContextVar("recording", default=True)
+recorded, debugged = recording.get, debugging.get  # bound once: asked at every op
 tick = itertools.count(1).__next__  # the clock: a number for each recorded Node and each write
 new = object.__new__  # makes a Node or a Tensor without its constructor
 PLAIN = frozenset((ndarray, int, float, bool, type(None)))  # what an op computes with as it is
@@ -130,7 +131,7 @@ def _recorder(op: Op) -> Callable[..., Any]:
                 raise TypeError(f"{op.name} must return one array, not {len(result)}")
             result = xp.asarray(result)
         node = None
-        if needed and recording.get():
+        if needed and recorded():
             edges: list[Edge] = []
             if joint is None:
                 for a, rule in zip(args, rules):
@@ -143,7 +144,7 @@ def _recorder(op: Op) -> Callable[..., Any]:
                 node.op, node.edges, node.clock = op, edges, tick()
                 node.shape, node.dtype = result.shape, result.dtype
         out = wrap(result, node)
-        if debugging.get():
+        if debugged():
             check_result(op.name, args, out)
             if node:
                 node.line = users_line()
@@ -199,13 +200,12 @@ def pull_back(
     received = {root.node: seed}  # what each Node and each leaf has received so far
     sums = set()  # those whose gradient is a sum made here: nobody else has it, += may change it
     found = {}  # the gradients of targets that are Nodes
-    nodes = {root.node.clock: root.node}  # the Nodes that have received something, by clock
-    clocks = [-root.node.clock]  # their clocks as a heap, negated: the newest comes first
-    debug = debugging.get()
+    newest = [(-root.node.clock, root.node)]  # a heap of the Nodes among them, the newest first
+    debug = debugged()
     token = recording.set(create_graph)
     try:
-        while clocks:
-            node = nodes.pop(-heappop(clocks))
+        while newest:
+            _, node = heappop(newest)
             g = received.pop(node)
             if node in targets:
                 found[node] = g
@@ -224,8 +224,7 @@ def pull_back(
                 if before is None:  # the rule may have given the same array to another source
                     received[source] = gradient
                     if type(source) is Node:
-                        nodes[source.clock] = source
-                        heappush(clocks, -source.clock)
+                        heappush(newest, (-source.clock, source))
                 elif source in sums:
                     before += gradient
                     received[source] = before

@@ -279,10 +279,6 @@ class Tensor:
         """The entries in row-major order along one axis."""
         return ops.reshape(self, shape=(self.size,))
 
-    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
-        """Repeated along new axes and axes of length 1 until the shape is ``shape``."""
-        return ops.broadcast_to(self, shape=tuple(shape))
-
     def flip(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
         """In reverse order along ``axis``, by default all."""
         return ops.flip(self, axis=axis)
