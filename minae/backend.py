@@ -106,3 +106,11 @@ def sum_segments(rows: Array, first: Array) -> Array:
     sums = xp.zeros((len(first), *rows.shape[1:]), rows.dtype)
     xp.add.at(sums, starts.cumsum(), rows)
     return sums
+
+
+def put_last(out: Array, index: Any, order: Array) -> None:
+    """``out[index] = order`` with ascending ``order``: where places coincide, the last stays."""
+    if xp is numpy:
+        out[index] = order
+    else:  # CuPy assigns in any order
+        xp.maximum.at(out, index, order)

@@ -41,6 +41,7 @@ Source = Any  # where a gradient goes: a Node, or a leaf Tensor
 # whose source is a list: the source of each argument, or None.
 Edge = tuple[Source, Rule, tuple]
 FREED: list[Edge] = []  # stands in place of the edges of a Node that a backward pass has used
+UNWRITTEN: Any = (0,)  # the time of the last write to a Tensor: never
 FREED_ADVICE = "this graph was freed by an earlier backward pass; give that one retain_graph=True"
 STALE_ADVICE = "a Tensor that it read was written since; after an update run the forward pass again"
 
@@ -99,11 +100,11 @@ def _recorder(op: Op) -> Callable[..., Any]:
     """The function that users call: it computes ``op``, and records it if a gradient is needed."""
     OPS[op.name] = op
     forward, rules, joint = op.forward, op.rules, op.joint
-    arity = -1 if op.variadic else len(op.arrays)  # with more arguments than this, bind them
+    arity, named = -1 if op.variadic else len(op.arrays), op.defaults.keys()
 
     @functools.wraps(forward)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if len(args) > arity:
+        if len(args) != arity or (kwargs and not kwargs.keys() <= named):
             args = op.bind(args, kwargs)
         arrays = []
         met = needed = odd = False  # a Tensor; a gradient to record; something to convert
@@ -144,6 +145,8 @@ def _recorder(op: Op) -> Callable[..., Any]:
                 node.op, node.edges, node.clock = op, edges, tick()
                 node.shape, node.dtype = result.shape, result.dtype
         out = wrap(result, node)
+        if result.base is not None and len(args) == 1:  # a view: what is written to one is to both
+            share_writes(args[0], out)
         if debugged():
             check_result(op.name, args, out)
             if node:
@@ -166,8 +169,22 @@ def wrap(array: Array, node: Node | None = None) -> Tensor:
     """A Tensor around an array of the backend, unchecked: how the engine makes results."""
     tensor = new(Tensor)
     tensor.array, tensor.grad, tensor.node = array, None, node
-    tensor.requires_grad, tensor.written = node is not None, 0
+    tensor.requires_grad, tensor.written = node is not None, UNWRITTEN
     return tensor
+
+
+def stamp(tensor: Tensor) -> None:
+    """Note that the array was written in place: graphs that have read it are stale from now on."""
+    if tensor.written is UNWRITTEN:
+        tensor.written = [0]
+    tensor.written[0] = tick()
+
+
+def share_writes(tensor: Tensor, view: Tensor) -> None:
+    """Let a stamp on either of two Tensors of the same memory hold for both."""
+    if tensor.written is UNWRITTEN:
+        tensor.written = [0]
+    view.written = tensor.written
 
 
 @contextmanager
@@ -202,13 +219,15 @@ def pull_back(
     found = {}  # the gradients of targets that are Nodes
     newest = [(-root.node.clock, root.node)]  # a heap of the Nodes among them, the newest first
     debug = debugged()
-    token = recording.set(create_graph)
+    token = recording.set(True)  # rules on arrays record nothing; a rule may ask for grad() itself
     try:
         while newest:
             _, node = heappop(newest)
             g = received.pop(node)
             if node in targets:
                 found[node] = g
+            if on_path is not None and on_path.isdisjoint(_sources(node)):
+                continue  # nothing below is asked for
             for source, rule, values in _edges(node, g, create_graph):
                 if on_path is not None and source not in on_path:
                     continue
@@ -218,8 +237,6 @@ def pull_back(
                     check_gradient(node, rule.argument, gradient, source)
                 if gradient.shape != source.shape or gradient.dtype is not source.dtype:
                     gradient = _fit(gradient, source, node, rule)
-                if type(source) is Tensor and source.written > node.clock:
-                    raise RuntimeError(STALE_ADVICE)  # also where it was read through a view
                 before = received.get(source)
                 if before is None:  # the rule may have given the same array to another source
                     received[source] = gradient
@@ -251,8 +268,10 @@ def _edges(node: Node, g: Any, create_graph: bool) -> list[Edge]:
         return node.edges
     ((sources, joint, values),) = node.edges
     edges = []
-    gradients = joint.pull(g, *_read(values, joint, node, create_graph))
-    for source, gradient in zip(sources, gradients, strict=True):
+    gradients = list(joint.pull(g, *_read(values, joint, node, create_graph)))
+    if len(gradients) != len(sources):
+        raise TypeError(f"{len(sources)} arguments, but the rule made {len(gradients)} gradients")
+    for source, gradient in zip(sources, gradients):
         if source is not None:
             share = new(Rule)
             share.argument, share.pull = joint.argument, lambda g, computed=gradient: computed
@@ -265,7 +284,7 @@ def _read(values: tuple, rule: Rule, node: Node, create_graph: bool) -> list:
     read = []
     for value in values:
         if type(value) is Tensor:
-            if value.written > node.clock:
+            if value.written[0] > node.clock:
                 raise RuntimeError(STALE_ADVICE)
             if not create_graph:
                 value = value.array
@@ -292,6 +311,8 @@ def _fit(gradient: Any, source: Source, node: Node, rule: Rule) -> Any:
 def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
     """Sum ``x`` over the axes along which ``shape`` would be broadcast to it."""
     extra = x.ndim - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[extra:])):
+        raise ValueError(f"cannot sum {describe(x)} to the shape {list(shape)}")
     stretched = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
     axes = (*range(extra), *stretched)
     return (x.sum(axis=axes, keepdims=True) if axes else x).reshape(shape)
@@ -303,16 +324,22 @@ def _between(root: Node, targets: Collection[Source]) -> set[Source]:
     stack = [root]
     while stack:
         node = stack.pop()
-        if node.edges is FREED:
+        if node.edges is FREED and targets != {node}:
             raise RuntimeError(FREED_ADVICE)
-        joint = node.op.joint is not None
-        sources[node] = node.edges[0][0] if joint else [source for source, _, _ in node.edges]
+        sources[node] = _sources(node)
         stack += [s for s in sources[node] if type(s) is Node and s not in sources]
     on_path = set(targets)
     for node in sorted(sources, key=lambda node: node.clock):  # the oldest first
         if not on_path.isdisjoint(sources[node]):
             on_path.add(node)
     return on_path
+
+
+def _sources(node: Node) -> list[Source]:
+    if node.op.joint is None or node.edges is FREED:
+        return [source for source, _, _ in node.edges]
+    ((sources, _, _),) = node.edges
+    return sources
 
 
 # --- What users ask for ----------------------------------------------------------------------
@@ -354,7 +381,7 @@ def backward(y: Tensor, seed: Any = None, retain_graph: bool = False) -> None:
     taken = set[int]()
     for leaf, gradient in pull_back(y, start, (), False, retain_graph).items():
         gradient = _own(gradient, taken)
-        leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+        leaf.grad = gradient if leaf.grad is None else xp.asarray(leaf.grad + gradient)
 
 
 def _seed(y: Tensor, seed: Any, create_graph: bool) -> Any:
@@ -368,9 +395,11 @@ def _seed(y: Tensor, seed: Any, create_graph: bool) -> Any:
         if y.size != 1:
             raise ValueError(f"{describe(y)} is no scalar: give its own gradient as the seed")
         seed = xp.ones(y.shape, y.dtype)
-    elif not (create_graph and type(seed) is Tensor):  # a Tensor may have a history to keep
-        array = asarray(entries(seed))
-        if array.dtype.kind == "b":
+    elif create_graph and type(seed) is Tensor and seed.requires_grad:  # it has a history to keep
+        seed = seed if seed.dtype == y.dtype else seed.astype(y.dtype)
+    else:
+        array = asarray(entries(seed), None if hasattr(seed, "dtype") else y.dtype)
+        if isinstance(seed, bool) or array.dtype.kind == "b":
             raise TypeError("the seed is a gradient, no switch: give retain_graph=True by its name")
         seed = xp.array(array, dtype=y.dtype)
     if seed.shape != y.shape:

@@ -13,7 +13,7 @@ from typing import Any
 
 import minae.ops as ops
 
-from .backend import Array, asarray, describe, numpy, xp
+from .backend import Array, asarray, describe, numpy, put_last, xp
 from .engine import entries
 from .ops import Grid
 from .random import uniform
@@ -61,7 +61,8 @@ def split(x: Any, sections: int | list[int], axis: int = 0) -> list[Any]:
     Raises ValueError where the length is no multiple of the number of sections.
     """
     length = x.shape[axis]
-    if isinstance(sections, int):
+    if hasattr(sections, "__index__"):
+        sections = operator.index(sections)
         if sections < 1 or length % sections:
             raise ValueError(f"an axis of {length} does not split into {sections} equal sections")
         sections = [length // sections * i for i in range(1, sections)]
@@ -105,7 +106,7 @@ def index_update(x: Any, index: Any, values: Any) -> Any:
     if math.prod(region) == 0:
         return x
     order = xp.arange(math.prod(region), dtype="int32").reshape(region)
-    xp.maximum.at(origin, index, order)  # where CuPy would assign in any order
+    put_last(origin, index, order)
     values = ops.reshape(_spread(values, region, x), shape=(-1,))
     return ops.where(origin >= 0, ops.getitem(values, index=origin), x)
 
@@ -347,8 +348,8 @@ def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
 def integers(values: Any, count: int, name: str) -> Array:
     """``values`` as an array of integers, each checked to be in [0, count)."""
     values = entries(values)
-    if isinstance(values, (list, tuple)):
-        values = numpy.asarray(values, None if values else int)  # float32 would be asarray's choice
+    if isinstance(values, (int, list, tuple)):  # of which asarray would make float32
+        values = numpy.asarray(values, int if values in ([], ()) else None)
     array = asarray(values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got {describe(array)}: use astype(int)")

@@ -20,7 +20,8 @@ class Rule:
     """How the gradient of one argument follows from the gradient ``g`` of the result.
 
     The parameters of ``pull`` say what it reads besides ``g``: arguments of the op by name, the
-    result as ``out``, the shape of an argument ``x`` as ``x_shape`` (of all arguments: ``shapes``).
+    result as ``out``, the shape of an argument ``x`` as ``x_shape`` (of all arguments: ``shapes``);
+    a joint rule also which gradients are ``needed``: it may return None for the others.
     ``read`` gathers just that at the call, so a Node keeps nothing alive that no rule will use.
     """
 
@@ -50,7 +51,9 @@ class Op:
     ) -> None:
         self.name, self.forward = forward.__name__.lstrip("_"), forward
         parameters = inspect.signature(forward).parameters.values()
-        self.arrays = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        arrays = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.arrays = [p.name for p in arrays]
+        self.optional = [p.default for p in arrays if p.default is not p.empty]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         if unknown := rules.keys() - set(self.arrays):
@@ -69,6 +72,8 @@ class Op:
             return f"args[{self.arrays.index(name.removesuffix('_shape'))}].shape"
         if name in self.defaults:
             return f"kwargs.get({name!r}, defaults[{name!r}])"
+        if name == "needed":
+            return "[getattr(x, 'requires_grad', False) for x in args]"
         if self.variadic and name in ("shapes", "operands"):
             return "[x.shape for x in args]" if name == "shapes" else "*args"
         raise TypeError(f"a rule of {self.name} reads {name!r}, which {self.name} does not have")
@@ -78,10 +83,17 @@ class Op:
 
         A variadic op takes its arrays one by one, or in one sequence as NumPy's functions do.
         """
+        if not kwargs.keys() <= self.defaults.keys():
+            unknown = kwargs.keys() - self.defaults.keys()
+            raise TypeError(f"{self.name} got {unknown} by name; it takes arrays by position alone")
         arrays, extra = args[: len(self.arrays)], args[len(self.arrays) :]
         if self.variadic:
-            listed = bool(args) and type(args[0]) in (list, tuple)
+            listed = len(args) == 1 or (len(args) > 1 and type(args[0]) in (list, tuple))
             arrays, extra = (tuple(args[0]), args[1:]) if listed else (args, ())
+        elif missing := len(self.arrays) - len(arrays):
+            if missing > len(self.optional):
+                raise TypeError(f"{self.name} takes {', '.join(self.arrays)}; got {len(arrays)}")
+            arrays += tuple(self.optional[-missing:])
         if len(extra) > len(self.defaults):
             raise TypeError(f"{self.name} got {len(extra) - len(self.defaults)} arguments too many")
         given = dict(zip(self.defaults, extra, strict=False))

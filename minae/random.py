@@ -13,7 +13,7 @@ from typing import Any
 from .backend import Array, asarray, numpy
 
 
-@functools.cache  # made at the first draw: numpy.random takes a third of NumPy's import time
+@functools.cache  # made at the first draw: NumPy imports its random module no sooner
 def default_generator() -> numpy.random.Generator:
     """The generator used where no ``rng`` is given, seeded by the system or by ``seed``."""
     return numpy.random.Generator(numpy.random.PCG64())
@@ -53,4 +53,4 @@ def uniform(
 ) -> Array:
     """Numbers spread evenly over [low, high)."""
     draws = _generator(rng).random(shape, dtype=dtype)
-    return asarray(low + (high - low) * draws)
+    return asarray((low + (high - low) * draws).astype(dtype, copy=False))

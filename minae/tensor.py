@@ -33,7 +33,7 @@ class Tensor:
     grad: Array | None
     node: engine.Node | None
     requires_grad: bool
-    written: int  # the engine's clock when the array was last written in place
+    written: list[int]  # the engine's clock when the array was last written, shared with views
 
     def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
         if type(data) not in engine.PLAIN:
@@ -42,7 +42,8 @@ class Tensor:
         kind = self.array.dtype.kind
         if kind != "f" and (requires_grad or kind not in "biu"):
             raise TypeError(f"only real floats have gradients; this is {describe(self)}")
-        self.grad, self.node, self.requires_grad, self.written = None, None, requires_grad, 0
+        self.grad, self.node = None, None
+        self.requires_grad, self.written = requires_grad, engine.UNWRITTEN
 
     # --- What it holds -----------------------------------------------------------------------
 
@@ -63,7 +64,7 @@ class Tensor:
             if values.shape != self.shape:
                 raise ValueError(f"cannot write {describe(values)} into {describe(self)}")
             self.array[...] = values
-        self.written = engine.tick()
+        engine.stamp(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,7 +103,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same array, shared, in a Tensor that gradients do not pass."""
-        return engine.wrap(self.array)
+        detached = engine.wrap(self.array)
+        engine.share_writes(self, detached)
+        return detached
 
     def numpy(self) -> Any:
         """The entries as a NumPy array: shared memory on NumPy, a copy from a GPU."""
@@ -211,7 +214,7 @@ class Tensor:
             )
         return NotImplemented
 
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = _augmented
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _augmented
 
     def __neg__(self) -> Tensor:
         return ops.neg(self)
@@ -222,22 +225,22 @@ class Tensor:
     # Comparisons have no gradient: they give plain boolean arrays.
 
     def __eq__(self, other: Any) -> Any:
-        return self.array == _entries(other)
+        return self.array == _comparable(other)
 
     def __ne__(self, other: Any) -> Any:
-        return self.array != _entries(other)
+        return self.array != _comparable(other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.array < _entries(other)
+        return self.array < _comparable(other)
 
     def __le__(self, other: Any) -> Any:
-        return self.array <= _entries(other)
+        return self.array <= _comparable(other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.array > _entries(other)
+        return self.array > _comparable(other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.array >= _entries(other)
+        return self.array >= _comparable(other)
 
     # --- Indexing and shape ------------------------------------------------------------------
 
@@ -251,8 +254,8 @@ class Tensor:
                 "writing in place would lose a gradient: minae.index_update(x, index, values) "
                 "returns a changed Tensor; a parameter may be set under no_grad()"
             )
-        self.array[ops.plain_index(index)] = _entries(values)
-        self.written = engine.tick()
+        self.array[ops.plain_index(index)] = _comparable(values)
+        engine.stamp(self)
 
     @property
     def T(self) -> Tensor:
@@ -391,7 +394,7 @@ def _restored(array: Array, requires_grad: bool, grad: Array | None) -> Tensor:
     return tensor
 
 
-def _entries(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """What to compare with or to write: arrays of this backend, or what is no array at all."""
     foreign = hasattr(value, "shape") and type(value) not in (Tensor, ndarray)
     return operand(value) if foreign or type(value) is list else engine.entries(value)

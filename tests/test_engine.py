@@ -107,12 +107,95 @@ def test_a_gradient_is_never_shared(leaf, array):
     w.grad *= 2  # a broadcast view would be read-only
 
 
-def test_accumulation_changes_no_rules_array(leaf, numpy):
-    """Three uses of x: the second and third are added to the first, which y holds too."""
+def test_accumulation_changes_no_rules_array(leaf, numpy, array):
+    """Four uses of x: the others are added to the first, which y holds too (and can be written)."""
     x, y = leaf([1, 2]), leaf([1, 2])
-    ((x + y) + x + x + x).sum().backward()
+    ((x + y) + x + x + x).backward(array([1, 1], "float32"))
     np.testing.assert_array_equal(numpy(x.grad), [4, 4])
     np.testing.assert_array_equal(numpy(y.grad), [1, 1])
+
+
+def test_an_older_gradient_stays_as_it_was(leaf, numpy):
+    x = leaf([1, 2])
+    (x * 2).sum().backward()
+    older = x.grad
+    (x * 2).sum().backward()
+    np.testing.assert_array_equal(numpy(older), [2, 2])
+    np.testing.assert_array_equal(numpy(x.grad), [4, 4])
+
+
+def test_gradients_are_arrays_even_without_dimensions(leaf):
+    x = leaf(2.0)
+    for _ in range(3):
+        (x * x).backward()
+        assert type(x.grad) is engine.ndarray and x.grad.shape == ()
+
+
+def test_seeds_of_other_dtypes(leaf, numpy, array):
+    x = leaf([1, 2], "float64")
+    np.testing.assert_array_equal(numpy(grad(x * 1, x, [0.1, 0.2])), [0.1, 0.2])
+    h = leaf([1, 2], "float32") * 1
+    seed = Tensor(array([1.0, 2.0], "float64"), requires_grad=True)
+    for create_graph in (False, True):
+        (gradient,) = grad(h, [h], seed, create_graph=create_graph, retain_graph=True)
+        assert gradient.dtype == "float32"
+    constant = Tensor(array([1.0, 2.0], "float32"))
+    (gradient,) = grad(h, [h], constant, create_graph=True)
+    constant[0] = 9.0
+    np.testing.assert_array_equal(numpy(gradient), [1, 2])
+
+
+def test_a_joint_op_gives_constants_nothing(leaf, array):
+    x, constant = leaf([1, 2]), Tensor([3.0, 4.0])
+    minae.concatenate([constant, x, constant]).sum().backward()
+    minae.einsum("i,i->", constant, x).backward()
+    assert constant.grad is None and x.grad.tolist() == [4, 5]
+
+
+def test_a_joint_rule_may_ask_what_is_needed(leaf, scratch_ops):
+    seen = []
+
+    @primitive(joint=lambda g, needed, x, y: seen.append(needed) or [None, g * x])
+    def product(x, y):
+        return x * y
+
+    x, y = Tensor([2.0]), leaf([3.0])
+    product(x, y).sum().backward()
+    assert seen == [[False, True]] and y.grad.tolist() == [2]
+
+
+def test_a_rule_may_run_a_backward_pass_of_its_own(leaf, scratch_ops):
+    """Checkpointing: compute again in the rule instead of keeping what was computed."""
+
+    def inner(x):
+        return minae.tanh(x) * x
+
+    def again(g, x):
+        x = Tensor(x, requires_grad=True)
+        return grad(inner(x), x, g)
+
+    @elementwise(x=again)
+    def checkpointed(x):
+        with minae.no_grad():
+            return minae.tanh(x) * x
+
+    x = leaf([0.5, 2.0], "float64")
+    a, b = grad(checkpointed(x).sum(), x), grad(inner(x).sum(), x)
+    np.testing.assert_allclose(a.tolist(), b.tolist(), rtol=1e-14)
+
+
+def test_nothing_below_a_target_runs(leaf, scratch_ops):
+    ran = []
+
+    @primitive(joint=lambda g, shapes: ran.append(1) or [g])
+    def watched(*arrays):
+        return arrays[0] + 0
+
+    h = watched([leaf([1.0])])
+    grad((h * 3).sum(), h)
+    assert not ran
+    h.sum().backward()  # h's own past is used up; what is above it is not
+    assert grad((h * 3).sum(), h).tolist() == [3]
 
 
 def test_third_derivative(leaf, numpy):
@@ -266,6 +349,19 @@ def test_backward_frees_the_graph_as_it_goes(leaf):
     assert y.node.edges is engine.FREED and h.node.edges is engine.FREED
 
 
+def test_memory_falls_during_the_pass(leaf, scratch_ops):
+    """When the oldest rule runs, the newer Nodes have been freed."""
+    freed = []
+
+    @elementwise(x=lambda g: freed.append(newer.node.edges is engine.FREED) or g)
+    def oldest(x):
+        return x + 0
+
+    newer = oldest(leaf([1.0])) * 2
+    newer.sum().backward()
+    assert freed == [True]
+
+
 def test_a_chain_of_100_000_ops(leaf):
     """Forward, backward and dropped: nothing recurses, and nothing is quadratic."""
     x = leaf(1.0)
@@ -317,26 +413,50 @@ def test_a_parameter_written_after_it_was_read(leaf):
     (x * p).sum().backward()  # a new forward pass is fine
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda p: setattr(p, "data", p.data - 1),
-        lambda p: exec("p.data -= 1"),
-        lambda p: p.__setitem__(0, 5.0),
-    ],
-    ids=["assignment", "in place", "entries"],
-)
-def test_every_way_to_write_is_noticed(leaf, write):
-    """Also through a view (the transpose), and where the parameter itself wants no gradient."""
+WRITES = {
+    "assignment": lambda p: setattr(p, "data", p.data - 1),
+    "in place": lambda p: exec("p.data -= 1"),
+    "entries": lambda p: p.__setitem__(0, 5.0),
+    "entries of the detached": lambda p: p.detach().__setitem__(0, 5.0),
+}
+READS = {
+    "the Tensor": lambda x, p: x * p,
+    "a view": lambda x, p: x @ p.T,
+    "a view of a view": lambda x, p: x @ p.T.reshape(2, 1),
+    "the detached": lambda x, p: x * p.detach() * x,
+    "a row": lambda x, p: x * p[0],
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("wants_grad", [True, False])
+def test_every_write_is_noticed_by_every_read(leaf, write, read, wants_grad):
     x, p = leaf([[1, 2]]), leaf([[3, 4]])
-    frozen = Tensor([[5.0, 6.0]])
-    through_view, through_frozen = (x @ p.T).sum(), (x * frozen).sum()
+    p.requires_grad = wants_grad
+    y = read(x, p).sum()
+    unread = (x + p).sum()
     with minae.no_grad():
         write(p)
-        write(frozen)
-    for y in (through_view, through_frozen):
+    for call in (lambda: grad(y, x, retain_graph=True), y.backward):
         with pytest.raises(RuntimeError, match=r"written since"):
-            y.backward()
+            call()
+    unread.backward()  # a sum reads neither term
+
+
+def test_a_view_made_without_recording_shares_its_writes(leaf):
+    p = leaf([1, 2])
+    with minae.no_grad():
+        view = p.reshape(2, 1)
+    y = (p * p).sum()
+    view[0] = 5.0
+    with pytest.raises(RuntimeError, match=r"written since"):
+        y.backward()
+    v = p.reshape(1, 2)
+    z = (v * v).sum()
+    p.data = [0.0, 0.0]
+    with pytest.raises(RuntimeError, match=r"written since"):
+        grad(z, v)
 
 
 def test_a_result_cannot_be_written(leaf):
@@ -381,6 +501,10 @@ def test_errors_name_the_op_and_what_it_got(leaf):
         minae.exp(leaf([1]), 2)
     with pytest.raises(TypeError, match=r"sum got {'axis'} both by position and by name"):
         minae.sum(leaf([1]), 0, axis=0)
+    with pytest.raises(TypeError, match=r"mul got {'y'} by name; it takes arrays by position"):
+        minae.mul(leaf([1]), y=3.0)
+    with pytest.raises(TypeError, match=r"mul takes x, y; got 1"):
+        minae.mul(leaf([1]))
 
 
 def test_metadata_by_position_and_by_name(leaf, numpy):
@@ -390,6 +514,8 @@ def test_metadata_by_position_and_by_name(leaf, numpy):
     stacked = np.stack([numpy(x)] * 2, 1)
     np.testing.assert_array_equal(numpy(minae.stack([x, x], 1)), stacked)
     np.testing.assert_array_equal(numpy(minae.stack(x, x, axis=1)), stacked)
+    np.testing.assert_array_equal(numpy(minae.concatenate(x)), np.concatenate(numpy(x)))
+    np.testing.assert_array_equal(numpy(minae.concatenate(r for r in x)), numpy(x).ravel())
 
 
 def test_an_opaque_op_refuses_a_second_derivative(leaf, scratch_ops):
@@ -413,6 +539,10 @@ def test_rules_that_return_the_wrong_shape_or_number(leaf, scratch_ops):
     def forgets(*arrays):
         return sum(arrays)
 
+    @elementwise(x=lambda g: g.T)
+    def turns(x):
+        return x + 0
+
     @primitive(x=lambda g: g)
     def splits(x):
         return x, x
@@ -420,9 +550,11 @@ def test_rules_that_return_the_wrong_shape_or_number(leaf, scratch_ops):
     x = leaf([1, 2])
     with pytest.raises(TypeError, match="splits must return one array, not 2"):
         splits(x)
+    with pytest.raises(ValueError, match=r"cannot sum float32\[3, 2\] to the shape \[2, 3\]"):
+        turns(leaf(np.ones((2, 3)))).sum().backward()
     with pytest.raises(TypeError, match=r"shrinks for x returned float32\[\] for .*float32\[2\]"):
         shrinks(x).sum().backward()
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(TypeError, match="3 arguments, but the rule made 2 gradients") as error:
         forgets([x, x, x]).sum().backward()
     assert "in the gradient of forgets (minae.debug() would name" in error.value.__notes__[0]
 

@@ -93,6 +93,15 @@ def test_where_with_an_infinity_in_the_branch_not_taken(leaf, numpy):
     y = minae.where(x > 0, x, math.inf)
     gx = grad(1 / y, x, [1.0, 1.0])
     np.testing.assert_array_equal(numpy(gx), [-0.25, 0])
+    gx = grad(minae.where(x > 0, x, math.inf), x, [1.0, math.nan])
+    np.testing.assert_array_equal(numpy(gx), [1, 0])
+
+
+def test_activations_far_out(leaf, numpy):
+    x = leaf([-1e3, -30.0, 30.0, 200.0, 1e3])
+    for function in (minae.elu, minae.silu, minae.gelu, minae.gelu_tanh, minae.leaky_relu):
+        y = function(x)
+        assert np.isfinite(numpy(y)).all() and np.isfinite(numpy(grad(y.sum(), x))).all()
 
 
 @pytest.mark.parametrize("function", [minae.maximum, minae.minimum])
@@ -151,7 +160,8 @@ def test_split_refuses_unequal_sections(leaf):
 
 @pytest.mark.parametrize(
     "index",
-    [1, slice(1, None), [2, 0], [0, 0, 2], (slice(None), [1, 1]), np.array([True, False, True])],
+    [1, slice(1, None), [2, 0], [0, 0, 2], (slice(None), [1, 1]), ([0, 0, 2],), ((0, 0, 2),),
+     np.array([True, False, True])],
     ids=str,
 )
 def test_index_update_is_what_assignment_would_do(index, leaf, array, numpy):

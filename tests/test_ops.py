@@ -368,6 +368,14 @@ def test_equals_its_twin(row, data, seed, array, numpy):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
     for x, before in zip(arrays, xs, strict=True):
         np.testing.assert_array_equal(numpy(x), before)
+    slopes = []  # the layout changes no gradient
+    for parts in (xs, [x.copy(order="C") for x in xs]):
+        tensors = [minae.Tensor(array(x), requires_grad=True) for x in parts]
+        y = call(row, tensors, kwargs)
+        slopes.append(minae.grad(y, tensors, array(np.ones(y.shape))))
+    for a, b, x in zip(*slopes, xs, strict=True):
+        assert a.shape == x.shape
+        np.testing.assert_allclose(numpy(a), numpy(b).reshape(x.shape), rtol=1e-12, atol=1e-12)
 
 
 @every_row
@@ -401,21 +409,29 @@ def test_float32_stays_float32(row, data, seed, array):
         minae.grad(y, tensors, array(np.ones(y.shape, "float32")))
 
 
-@every_row
-@few
-@drawn
-def test_aliased_arguments(row, data, seed):
+ALIASED = {row.name: (2, 2) for row in ROWS if row.sampler is two} | {
+    "where": (2, 2), "matmul": (2, 2), "concatenate": (2, 2), "stack": (2, 2), "einsum": (2, 2),
+    "conv2d": (2, 2, 2, 2), "conv2d_input": (1, 1, 1, 1), "conv2d_weight": (2, 2, 2, 2),
+}  # fmt: skip
+WITH = {
+    "einsum": {"subscripts": "ij,jk->ik"}, "conv2d": {"grid": ops.Grid()},
+    "conv2d_input": {"grid": ops.Grid(), "size": (1, 1)},
+    "conv2d_weight": {"grid": ops.Grid(), "size": (1, 1)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIASED)
+def test_aliased_arguments(name, array):
     """``f(x, x)`` has the sum of both gradients."""
-    sizes, kwargs = data.draw(row.sampler)
-    if len(sizes) < 2 or len(set(sizes)) > 1:
-        return
-    (x,) = values(row, sizes[:1], np.random.default_rng(seed))
-    if row.name in ("maximum", "minimum"):  # both are equal: each gets half, so the sum is 1
-        t = minae.tensor(x, requires_grad=True)
-        got = minae.grad(call(row, (t, t), kwargs).sum(), t)
+    row = next(row for row in ROWS if row.name == name)
+    (x,) = values(row, [ALIASED[name]], np.random.default_rng(0))
+    count = 3 if name == "where" else 2
+    if name in ("maximum", "minimum"):  # both are equal: each gets half, so the sum is 1
+        t = minae.tensor(array(x), requires_grad=True)
+        got = minae.grad(call(row, (t, t), {}).sum(), t)
         assert bool((got == 1).all())
-        return
-    check_grads(lambda t: call(row, [t] * len(sizes), kwargs | row.options), [x])
+    else:
+        check_grads(lambda t: call(row, [t] * count, WITH.get(name, {})), [x])
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (0,), (2, 0), (0, 3)])
@@ -438,10 +454,11 @@ def test_numbers_are_weak(row, scalar, array):
     """A number takes the dtype of the Tensor that it meets, and gets no gradient."""
     x = minae.Tensor(array([0.5, 1.5], "float32"), requires_grad=True)
     function = getattr(ops, row.name)
-    for y in (function(x, scalar), function(scalar, x)):
-        assert y.dtype == "float32"
-        y.sum().backward()
-        assert x.grad.dtype == "float32"
+    with minae.debug():  # which sees the dtype that the rules return
+        for y in (function(x, scalar), function(scalar, x)):
+            assert y.dtype == "float32"
+            y.sum().backward()
+            assert x.grad.dtype == "float32"
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.sampler is two], ids=lambda r: r.name)

@@ -50,6 +50,20 @@ def test_it_rejects_a_rule_that_is_right_once_but_not_twice():
         check_grads(square, [POINTS[0]])
 
 
+def test_it_rejects_a_second_order_rule_that_is_wrong_in_one_input():
+    for lost in ("x", "y"):
+
+        def tricky(x, y, lost=lost):
+            rules = {"x": lambda g, x, y: g * 2 * x * y * y, "y": lambda g, x, y: g * 2 * y * x * x}
+            right = rules[lost]
+            rules[lost] = lambda g, x, y: right(g, *(getattr(v, "array", v) for v in (x, y)))
+            return elementwise(**rules)(lambda x, y: x * x * y * y)(x, y)
+
+        check_grads(tricky, [POINTS[1], POINTS[1] + 1], order=1)
+        with pytest.raises(AssertionError, match="order 2 of tricky"):
+            check_grads(tricky, [POINTS[1], POINTS[1] + 1])
+
+
 def test_it_rejects_a_missing_rule():
     @elementwise(x=lambda g, y: g * y)
     def mul(x, y):

@@ -27,13 +27,13 @@ class Grid(NamedTuple):
     weight=lambda g, x, weight_shape, grid: conv2d_weight(x, g, size=weight_shape[:2], grid=grid),
     bias=lambda g: g.sum(axis=(0, 1, 2)),
 )
-def conv2d(x, weight, bias, *, grid):
+def conv2d(x, weight, bias=None, *, grid):
     """Images (batch, height, width, in) under filters (kh, kw, in / groups, out), plus a bias."""
     return kernels.conv2d(x, weight, bias, **grid._asdict())
 
 
 @primitive(
-    y=lambda g, weight, grid: conv2d(g, weight, None, grid=grid),
+    y=lambda g, weight, grid: conv2d(g, weight, grid=grid),
     weight=lambda g, y, weight_shape, grid: conv2d_weight(g, y, size=weight_shape[:2], grid=grid),
 )
 def conv2d_input(y, weight, *, size, grid):
@@ -43,7 +43,7 @@ def conv2d_input(y, weight, *, size, grid):
 
 @primitive(
     x=lambda g, x_shape, y, grid: conv2d_input(y, g, size=x_shape[1:3], grid=grid),
-    y=lambda g, x, grid: conv2d(x, g, None, grid=grid),
+    y=lambda g, x, grid: conv2d(x, g, grid=grid),
 )
 def conv2d_weight(x, y, *, size, grid):
     """From images and results to filters of ``size`` (kh, kw)."""

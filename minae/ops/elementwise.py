@@ -49,9 +49,16 @@ def _base(x, y):
     return where((x == 0) & (y == 0), 1.0, x)
 
 
+def _log(x):
+    """``log(x)``, with 0 for the logarithm of 0: 0 ** y does not vary with y."""
+    if isinstance(x, (int, float)):
+        return math.log(x) if x > 0 else 0.0 if x == 0 else math.nan
+    return log(where(x == 0, 1.0, x))
+
+
 @elementwise(
     x=lambda g, x, y: g * y * _base(x, y) ** (y - 1),
-    y=lambda g, x, out: g * out * log(where(x == 0, 1.0, x)),  # at x = 0 it does not vary with y
+    y=lambda g, x, out: g * out * _log(x),
 )
 def pow(x, y):
     """``x ** y``"""
@@ -147,7 +154,7 @@ def abs(x):
     return xp.abs(x)
 
 
-@elementwise(x=lambda g: g * 0)
+@elementwise(x=lambda g: where(False, g, 0.0))
 def sign(x):
     """-1, 0 or 1; its gradient is 0 everywhere."""
     return xp.sign(x)
@@ -200,5 +207,7 @@ def inside(x, low, high):
 
 @elementwise(x=lambda g: g)  # the engine brings the gradient back into the dtype of x
 def astype(x, *, dtype):
-    """``x`` in another floating dtype."""
+    """``x`` in another floating dtype; for integers, which pass no gradient, detach it first."""
+    if xp.dtype(dtype).kind != "f":
+        raise TypeError(f"{dtype} passes no gradient: use x.detach().astype({str(dtype)!r})")
     return x.astype(dtype)

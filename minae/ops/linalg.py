@@ -27,7 +27,7 @@ def _rows(x):
 def _left(g, x, y):
     if y.ndim == 1:
         return _column(g) * y
-    return (_row(g) if x.ndim == 1 else g) @ y.swapaxes(-1, -2)
+    return matmul(_row(g) if x.ndim == 1 else g, y.swapaxes(-1, -2))
 
 
 def _right(g, x, y):
@@ -96,10 +96,13 @@ def _without_repeats(x: Any, letters: str) -> tuple[Any, str]:
     return x, letters
 
 
-def _contract(g, inputs, output, *operands):
+def _contract(g, needed, inputs, output, *operands):
     """Each operand's gradient is the product of ``g`` with all others, brought to its letters."""
     gradients = []
     for i, (x, letters) in enumerate(zip(operands, inputs)):
+        if not needed[i]:
+            gradients.append(None)
+            continue
         others = [k for k in range(len(operands)) if k != i]
         shared = set(output).union(*(inputs[k] for k in others))
         kept = "".join(c for c in letters if c in shared)

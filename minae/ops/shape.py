@@ -63,7 +63,7 @@ def flip(x, *, axis=None):
 def plain_index(index):
     """An index with its Tensors and lists as arrays, as the ops below expect it."""
     if type(index) is tuple:
-        return tuple(plain_index(part) for part in index)
+        return tuple(plain_index(list(p) if type(p) is tuple else p) for p in index)
     if type(index) is list:
         return xp.asarray(index, dtype=None if index else int)
     index = engine.entries(index)
@@ -83,15 +83,22 @@ def scatter_add(x, *, index, shape):
         rows = x.reshape(*index.shape, math.prod(shape[1:]))
         return kernels.scatter_sum(rows, index + shape[0] * (index < 0), shape[0]).reshape(shape)
     out = xp.zeros(shape, x.dtype)
-    if any(map(_picks, index if type(index) is tuple else ())):
-        xp.add.at(out, index, x)
-    else:  # slices and masks never name a place twice
+    if all(map(_once, index if type(index) is tuple else (index,))):
         out[index] = x
+    else:
+        xp.add.at(out, index, x)
     return out
 
 
 def _picks(index):
     return type(index) is ndarray and index.dtype.kind != "b"
+
+
+def _once(part):
+    """Whether this part of an index can name no place twice: all but arrays of integers can."""
+    if type(part) is ndarray:
+        return part.dtype.kind == "b"
+    return part is None or part is ... or isinstance(part, (int, slice))
 
 
 def _unpad(g, x_shape, width):
