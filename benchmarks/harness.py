@@ -1,8 +1,8 @@
 """How the benchmarks measure: each contender in its own process, rounds alternating.
 
 A benchmark script defines one function for each contender, which prepares its work and returns
-{label: a function to time}. ``compare`` runs the script again as ``--worker NAME`` for each of
-them in turn, round after round, so that what else the machine does falls on all alike.
+{label: a function to time}. ``main`` runs the script again as ``--worker NAME`` for each of them in
+turn, round after round, so that what else the machine does falls on all alike.
 """
 
 from __future__ import annotations

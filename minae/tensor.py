@@ -299,30 +299,39 @@ class Tensor:
     # --- Reductions --------------------------------------------------------------------------
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The sum over ``axis`` (all axes by default)."""
         return ops.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The mean over ``axis``."""
         return functional.mean(self, axis, keepdims)
 
     def var(self, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        """The variance over ``axis``, divided by the number of entries less ``correction``."""
         return functional.var(self, axis, keepdims, correction)
 
     def std(self, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        """The square root of ``var``."""
         return functional.std(self, axis, keepdims, correction)
 
     def norm(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The Euclidean norm over ``axis``."""
         return functional.norm(self, axis, keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The largest entry over ``axis``."""
         return ops.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The smallest entry over ``axis``."""
         return ops.min(self, axis=axis, keepdims=keepdims)
 
     def logsumexp(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """``log(sum(exp(x)))`` over ``axis``, without overflow."""
         return ops.logsumexp(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int = -1) -> Tensor:
+        """The running sum along ``axis``."""
         return ops.cumsum(self, axis=axis)
 
     def argmax(self, axis: int | None = None) -> Array:
@@ -336,39 +345,51 @@ class Tensor:
     # --- Functions of one argument -----------------------------------------------------------
 
     def exp(self) -> Tensor:
+        """e to the power of each entry."""
         return ops.exp(self)
 
     def log(self) -> Tensor:
+        """The natural logarithm."""
         return ops.log(self)
 
     def sqrt(self) -> Tensor:
+        """The square root; its gradient at 0 is 0."""
         return ops.sqrt(self)
 
     def sin(self) -> Tensor:
+        """The sine."""
         return ops.sin(self)
 
     def cos(self) -> Tensor:
+        """The cosine."""
         return ops.cos(self)
 
     def abs(self) -> Tensor:
+        """The absolute value."""
         return ops.abs(self)
 
     def tanh(self) -> Tensor:
+        """The hyperbolic tangent."""
         return ops.tanh(self)
 
     def sigmoid(self) -> Tensor:
+        """``1 / (1 + exp(-x))``."""
         return ops.sigmoid(self)
 
     def relu(self) -> Tensor:
+        """``max(x, 0)``."""
         return ops.relu(self)
 
     def softmax(self, axis: int = -1) -> Tensor:
+        """``exp(x) / sum(exp(x))`` along ``axis``."""
         return ops.softmax(self, axis=axis)
 
     def log_softmax(self, axis: int = -1) -> Tensor:
+        """``log(softmax(x))``."""
         return ops.log_softmax(self, axis=axis)
 
     def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
+        """Held between two numbers, either of which may be None."""
         return ops.clip(self, low=low, high=high)
 
 

@@ -26,7 +26,7 @@ def _sum(g, x_shape, axis, keepdims):
 
 @primitive(x=_sum)
 def sum(x, *, axis=None, keepdims=False):
-    """The sum over ``axis``, in the dtype of ``x``."""
+    """The sum over ``axis``; floats keep their dtype."""
     return x.sum(axis=axis, keepdims=keepdims)
 
 
