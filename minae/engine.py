@@ -145,7 +145,7 @@ def _recorder(op: Op) -> Callable[..., Any]:
                 node.op, node.edges, node.clock = op, edges, tick()
                 node.shape, node.dtype = result.shape, result.dtype
         out = wrap(result, node)
-        if result.base is not None and len(args) == 1:  # a view: what is written to one is to both
+        if arity == 1 and result.base is not None:  # a view: what is written to one is to both
             share_writes(args[0], out)
         if debugged():
             check_result(op.name, args, out)
@@ -228,11 +228,18 @@ def pull_back(
                 found[node] = g
             if on_path is not None and on_path.isdisjoint(_sources(node)):
                 continue  # nothing below is asked for
-            for source, rule, values in _edges(node, g, create_graph):
+            if node.edges is FREED:
+                raise RuntimeError(FREED_ADVICE)
+            if create_graph and node.op.opaque:
+                raise RuntimeError("its gradient is opaque: it cannot be differentiated again")
+            edges = node.edges if node.op.joint is None else _separate(node, g, create_graph)
+            for source, rule, values in edges:
                 if on_path is not None and source not in on_path:
                     continue
-                read = _read(values, rule, node, create_graph) if values else []
-                gradient = rule.pull(g, *read)
+                if values:
+                    gradient = rule.pull(g, *_read(values, rule, node, create_graph))
+                else:
+                    gradient = rule.pull(g)
                 if debug:
                     check_gradient(node, rule.argument, gradient, source)
                 if gradient.shape != source.shape or gradient.dtype is not source.dtype:
@@ -258,14 +265,8 @@ def pull_back(
     return received | found  # every Node has been taken out: what is left in received are leaves
 
 
-def _edges(node: Node, g: Any, create_graph: bool) -> list[Edge]:
-    """The edges of a Node; where it has a joint rule, one with its share for each source."""
-    if node.edges is FREED:
-        raise RuntimeError(FREED_ADVICE)
-    if create_graph and node.op.opaque:
-        raise RuntimeError("its gradient is opaque: it cannot be differentiated again")
-    if node.op.joint is None:
-        return node.edges
+def _separate(node: Node, g: Any, create_graph: bool) -> list[Edge]:
+    """What a joint rule makes of ``g``, as edges whose rules hand it on."""
     ((sources, joint, values),) = node.edges
     edges = []
     gradients = list(joint.pull(g, *_read(values, joint, node, create_graph)))
