@@ -132,7 +132,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def embedding(table: Any, codes: Any) -> Any:
-    """The rows of ``table`` (count, features) for codes (...): (..., features)."""
+    """The rows of ``table`` (count, features) for codes (...): (..., features).
+
+    Raises TypeError for codes that are no integers, ValueError for codes outside [0, count).
+    """
     return ops.getitem(table, index=integers(codes, table.shape[0], "codes"))
 
 
@@ -144,7 +147,8 @@ def conv2d(
 
     ``stride``, ``padding`` (zeros on both sides) and ``dilation`` are integers or pairs (vertical,
     horizontal). Returns (batch, height', width', out) with
-    ``height' = (height + 2 padding - dilation (kh - 1) - 1) // stride + 1``.
+    ``height' = (height + 2 padding - dilation (kh - 1) - 1) // stride + 1``. Raises ValueError
+    where channels, groups or sizes do not fit, TypeError where a step is no integer.
     """
     return ops.conv2d(x, weight, bias, grid=_grid(stride, padding, dilation, groups))
 
@@ -158,7 +162,8 @@ def conv_transpose2d(
     ``weight`` is that of the convolution this is the adjoint of: (kh, kw, out / groups, in). Where
     a stride leaves several sizes possible, ``output_padding`` (below the stride) picks the larger.
     Returns (batch, height', width', out) with
-    ``height' = (height - 1) stride - 2 padding + dilation (kh - 1) + 1 + output_padding``.
+    ``height' = (height - 1) stride - 2 padding + dilation (kh - 1) + 1 + output_padding``. Raises
+    as ``conv2d`` does.
     """
     grid = _grid(stride, padding, dilation, groups)
     extra = _pair(output_padding, "output_padding")
@@ -286,7 +291,8 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
 def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Standardize each of ``groups`` groups of channels over space (Wu & He 2018).
 
-    ``x`` is (batch, ..., channels); with as many groups as channels this is instance norm.
+    ``x`` is (batch, ..., channels); with as many groups as channels this is instance norm. Raises
+    ValueError where the channels do not divide into the groups.
     """
     batch, *space, channels = x.shape
     if groups < 1 or channels % groups:
@@ -315,7 +321,8 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
 
     ``query`` (..., queries, features), ``key`` (..., keys, features), ``value`` (..., keys, out);
     the axes before broadcast. ``mask`` (..., queries, keys) is True where a query may look; a
-    query that may look nowhere gets 0. Returns (..., queries, out).
+    query that may look nowhere gets 0. Returns (..., queries, out). Raises TypeError for a mask
+    that is not boolean.
     """
     scores = query @ ops.swapaxes(key, first=-1, second=-2) * (query.shape[-1] ** -0.5)
     if mask is not None:
@@ -334,7 +341,8 @@ def causal_mask(length: int) -> Array:
 def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
     """Set each entry to 0 with probability ``p``, and divide the others by ``1 - p``.
 
-    For training: in evaluation, do not call it (Srivastava et al. 2014).
+    For training: in evaluation, do not call it (Srivastava et al. 2014). Raises ValueError unless
+    ``0 <= p < 1``.
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
