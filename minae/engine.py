@@ -145,8 +145,8 @@ def _recorder(op: Op) -> Callable[..., Any]:
                 node.op, node.edges, node.clock = op, edges, tick()
                 node.shape, node.dtype = result.shape, result.dtype
         out = wrap(result, node)
-        if arity == 1 and result.base is not None:  # a view: what is written to one is to both
-            share_writes(args[0], out)
+        if arity == 1 and result.base is not None and xp.may_share_memory(result, arrays[0]):
+            share_writes(args[0], out)  # a view: what is written to one is written to both
         if debugged():
             check_result(op.name, args, out)
             if node:
@@ -175,15 +175,14 @@ def wrap(array: Array, node: Node | None = None) -> Tensor:
 
 def stamp(tensor: Tensor) -> None:
     """Note that the array was written in place: graphs that have read it are stale from now on."""
-    if tensor.written is UNWRITTEN:
-        tensor.written = [0]
+    share_writes(tensor, tensor)
     tensor.written[0] = tick()
 
 
 def share_writes(tensor: Tensor, view: Tensor) -> None:
     """Let a stamp on either of two Tensors of the same memory hold for both."""
     if tensor.written is UNWRITTEN:
-        tensor.written = [0]
+        tensor.written = [0]  # a cell, which views hold in common
     view.written = tensor.written
 
 

@@ -459,6 +459,19 @@ def test_a_view_made_without_recording_shares_its_writes(leaf):
         grad(z, v)
 
 
+@pytest.mark.parametrize("copied", [
+    lambda p: p[:, [0, 1]], lambda p: p.T.reshape(4), lambda p: p[[0, 0]], lambda p: p[p > 0],
+], ids=["columns", "reshaped transpose", "rows", "mask"])  # fmt: skip
+def test_a_copy_does_not_share_writes(leaf, numpy, copied):
+    """As an EMA codebook is written between the forward and the backward pass."""
+    x, p = leaf([[1, 2], [3, 4]]), leaf([[5, 6], [7, 8]])
+    rows = copied(p)
+    want = 2 * numpy(rows)
+    y = (rows * rows).sum() + x.sum()
+    p.data = p.data * 0
+    np.testing.assert_array_equal(numpy(grad(y, rows)), want)
+
+
 def test_a_result_cannot_be_written(leaf):
     x = leaf([1, 2])
     y = x * 2
