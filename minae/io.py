@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .backend import Array, asarray, asnumpy, describe, numpy
+from .backend import asarray, asnumpy, numpy
 from .engine import entries
 
 FORMAT = 1  # the version of what is written here; files of an older one stay readable
 _HEADER = "minae.json"  # the member, or the metadata entry, that holds it
+_FOREIGN = '{"format": 0, "metadata": {}}'  # of a file from elsewhere
 _CHUNK = 1 << 20  # bytes read at a time
 
 
@@ -91,7 +92,7 @@ def _opened(path: Any) -> Iterator[tuple[dict[str, Any], Iterator[tuple[str, Any
     with open(path, "rb") as file:
         try:
             header, arrays = read(file)
-            found = {"format": 0, "metadata": {}} if header is None else json.loads(header)
+            found: Any = json.loads(header or _FOREIGN)
             if found["format"] > FORMAT:
                 raise FormatError("a newer version of minae wrote it; update minae")
             yield dict(found["metadata"]), arrays
@@ -166,7 +167,7 @@ def _read_safetensors(file: Any) -> tuple[str | None, Iterator[tuple[str, Any]]]
 
     content = safetensors.safe_open(file.name, framework="numpy")
     header = (content.metadata() or {}).get(_HEADER)
-    return header, ((name, content.get_tensor(name)) for name in content.keys())
+    return header, ((name, content.get_tensor(name)) for name in list(content.keys()))
 
 
 def _library() -> Any:
