@@ -1,0 +1,173 @@
+"""``Module``: parameters, buffers and smaller Modules, held together under their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..backend import Array, asarray, asnumpy, describe, ndarray, numpy
+from ..engine import entries, stamp
+from ..tensor import Tensor
+
+
+class Module:
+    """What holds state. A subclass assigns attributes and defines ``forward``::
+
+        class Scale(Module):
+            def __init__(self):
+                self.factor = minae.tensor([1.0], requires_grad=True)  # a parameter
+                self.calls = numpy.zeros(1)                            # a buffer
+
+            def forward(self, x):
+                self.calls += 1
+                return x * self.factor
+
+    Tensors that need gradients are parameters; other Tensors and arrays are buffers, so a frozen
+    parameter is one. Both are found in attributes, and in lists, tuples and dicts of them, at any
+    depth; what is found by two ways counts once. Numbers and strings are configuration, not state.
+    """
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # --- What is inside, in the order of assignment --------------------------------------------
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This Module under the name "", then those below, outer before inner."""
+        return ((name, m) for name, m in _below(self, "", set()) if isinstance(m, Module))
+
+    def named_state(self) -> Iterator[tuple[str, Any]]:
+        """Parameters and buffers, as they are: Tensors and arrays."""
+        return ((name, x) for name, x in _below(self, "", set()) if not isinstance(x, Module))
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The Tensors that need gradients."""
+        return ((name, x) for name, x in self.named_state() if _is_parameter(x))
+
+    def named_buffers(self) -> Iterator[tuple[str, Any]]:
+        """The arrays, and the Tensors that need no gradients."""
+        return ((name, x) for name, x in self.named_state() if not _is_parameter(x))
+
+    def modules(self) -> list[Module]:
+        """This Module and all below."""
+        return [module for _, module in self.named_modules()]
+
+    def parameters(self) -> list[Tensor]:
+        """The Tensors that need gradients: what an optimizer takes."""
+        return [x for _, x in self.named_parameters()]
+
+    # --- What changes all of it ----------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Module:
+        """Set ``training`` here and below: dropout drops, statistics are updated. Returns self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """For use after training: no dropout, and no forward pass changes any state."""
+        return self.train(False)
+
+    def astype(self, dtype: Any) -> Module:
+        """Turn parameters and buffers of floats to another float dtype, in place. Returns self."""
+        if numpy.dtype(dtype).kind != "f":
+            raise TypeError(f"a Module computes in floats, not {dtype}")
+        for module in self.modules():
+            own: dict[str, Any] = {k: x for k, x in vars(module).items() if type(x) is ndarray}
+            vars(module).update(
+                {k: x.astype(dtype) for k, x in own.items() if x.dtype.kind == "f"}
+            )
+        for _, x in self.named_state():
+            if type(x) is Tensor and x.dtype.kind == "f":
+                x.array, x.grad = x.array.astype(dtype), None
+                stamp(x)
+        return self
+
+    # --- State by name -------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of parameters and buffers by name, as NumPy arrays: a snapshot to be saved."""
+        return {name: numpy.array(asnumpy(entries(x))) for name, x in self.named_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` gave, or the same names from elsewhere.
+
+        Every name must be there, with its shape, and no other: else a ValueError lists all that is
+        wrong, and nothing is changed. Floats are converted to the dtype that is here.
+        """
+        own = dict(self.named_state())
+        new = {name: asarray(entries(value)) for name, value in state.items()}
+        problems = [f"missing: {name}" for name in own if name not in new]
+        problems += [f"unknown: {name}" for name in new if name not in own]
+        problems += [
+            f"{name} is {describe(value)}, needs {describe(own[name])}"
+            for name, value in new.items()
+            if name in own and not _fits(value, own[name])
+        ]
+        if problems:
+            raise ValueError(f"the state does not fit {type(self).__name__}:\n  "
+                             + "\n  ".join(problems))
+        for name, target in own.items():
+            entries(target)[...] = new[name]
+            if type(target) is Tensor:
+                stamp(target)
+
+    # --- How it prints -------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        """The Modules inside, with the number of trainable entries of each."""
+        count = sum(p.size for p in self.parameters())
+        lines = [f"{type(self).__name__}({self.extra_repr()})"]
+        lines[0] += f"  # {count:,} parameters" if count else ""
+        for name, child in _children(vars(self)):
+            inner = getattr(child, "__name__", None) or repr(child)
+            lines.append(f"  {name}: {inner}".replace("\n", "\n  "))
+        return "\n".join(lines)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows in the parentheses: the options that matter."""
+        return ""
+
+
+def _below(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Every Module, Tensor and array in ``value``, each once, the outer before the inner."""
+    if not isinstance(value, (Module, Tensor, ndarray, dict, list, tuple)) or id(value) in seen:
+        return
+    seen.add(id(value))
+    items: Any = ()
+    if isinstance(value, Module):
+        items = vars(value).items()
+    elif isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    recorded = getattr(value, "node", None) is not None  # the result of an op is no state
+    if isinstance(value, (Module, Tensor, ndarray)) and not recorded:
+        yield name, value
+    for key, item in list(items):
+        yield from _below(item, f"{name}.{key}" if name else str(key), seen)
+
+
+def _is_parameter(x: Tensor | Array) -> bool:
+    return type(x) is Tensor and x.requires_grad
+
+
+def _fits(value: Array, target: Tensor | Array) -> bool:
+    kinds = value.dtype.kind == target.dtype.kind or (value.dtype.kind in "iu" and
+                                                      target.dtype.kind in "iu")
+    return value.shape == target.shape and kinds
+
+
+def _children(members: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Modules and functions among members, by name."""
+    for key, value in members.items() if isinstance(members, dict) else enumerate(members):
+        label = f"{name}.{key}" if name else str(key)
+        if isinstance(value, (dict, list, tuple)):
+            yield from _children(value, label)
+        elif callable(value):
+            yield label, value

@@ -1,0 +1,55 @@
+"""``Sequential``: one after the other; and ``Dropout``, which only training knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..functional import dropout
+from .module import Module
+
+
+class Sequential(Module):
+    """Modules and functions, each applied to what the one before it returned::
+
+        Sequential(Linear(784, 64), minae.relu, Linear(64, 10))
+
+    State is named by position: ``0.weight``, ``2.bias``.
+    """
+
+    def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        for position, layer in enumerate(layers):
+            if not callable(layer):
+                raise TypeError(f"layer {position} is no Module and no function: {layer!r}")
+            vars(self)[str(position)] = layer
+
+    def __iter__(self) -> Iterator[Callable[[Any], Any]]:
+        return (layer for name, layer in vars(self).items() if name.isdecimal())
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getitem__(self, position: int) -> Callable[[Any], Any]:
+        return list(self)[position]
+
+    def forward(self, x: Any) -> Any:
+        """The result of the last layer."""
+        for layer in self:
+            x = layer(x)
+        return x
+
+
+class Dropout(Module):
+    """In training, each entry is 0 with probability ``p``, the others divided by ``1 - p``."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Any) -> Any:
+        """Any shape to the same; in evaluation ``x`` itself."""
+        return dropout(x, self.p) if self.training else x
+
+    def extra_repr(self) -> str:
+        return str(self.p)
