@@ -1,6 +1,6 @@
 """minae: a small engine for auto-encoders, with automatic differentiation on NumPy or CuPy.
 
-``import minae`` needs NumPy alone; ``minae.testing`` and the rooms above it load when first used.
+``import minae`` needs NumPy alone; ``minae.nn`` and the other rooms load when they are first used.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ __all__ = [
     "take_along_axis", "tanh", "tensor", "transpose", "var", "where", "xp",
 ]  # fmt: skip
 
-_LATER = frozenset({"testing"})
+_LATER = frozenset({
+    "command", "data", "io", "models", "nn", "optim", "pictures", "testing", "train", "vq",
+})  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,8 @@ def set_state(state: dict[str, Any]) -> None:
     default_generator().bit_generator.state = state
 
 
-def _generator(rng: Any) -> numpy.random.Generator:
+def generator(rng: Any) -> numpy.random.Generator:
+    """``rng`` itself, or the default generator where it is None."""
     if rng is None:
         return default_generator()
     if not hasattr(rng, "standard_normal"):
@@ -44,7 +45,7 @@ def _generator(rng: Any) -> numpy.random.Generator:
 
 def normal(shape: Any, scale: float = 1.0, dtype: Any = "float32", rng: Any = None) -> Array:
     """Gaussian numbers of mean 0 and standard deviation ``scale``."""
-    draws = _generator(rng).standard_normal(shape, dtype=dtype)
+    draws = generator(rng).standard_normal(shape, dtype=dtype)
     return asarray(draws * numpy.dtype(dtype).type(scale))
 
 
@@ -52,5 +53,5 @@ def uniform(
     shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = "float32", rng: Any = None
 ) -> Array:
     """Numbers spread evenly over [low, high)."""
-    draws = _generator(rng).random(shape, dtype=dtype)
+    draws = generator(rng).random(shape, dtype=dtype)
     return asarray((low + (high - low) * draws).astype(dtype, copy=False))

@@ -1,0 +1,91 @@
+"""A VQ-VAE on MNIST: digits as 7x7 grids of codes.
+
+    python examples/vqvae_mnist.py
+    python examples/vqvae_mnist.py --dataset fashion --epochs 5 --out runs/fashion
+
+MNIST is taken from --data-dir, $MINAE_DATA, the cache or the network; with none of them, digits
+are drawn by a generator. The run folder keeps the weights, the metrics and four pictures, and
+``minae.models.VQVAE.load(folder)`` gives the model back.
+"""
+
+import json
+import sys
+
+import minae
+from minae import command, pictures
+from minae.data import load_images, pixels
+from minae.models import VQVAE
+from minae.optim import Adam
+from minae.train import Run, fit
+
+STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "codebook_size", "dataset", "dry_run")
+
+
+def main(options):
+    out = sys.stderr if options.json else sys.stdout
+
+    def say(line):
+        print(line, file=out, flush=True)
+
+    name = "vqvae_" + options.dataset + ("_dry" if options.dry_run else "")
+    folder = options.resume or options.out or command.new_folder(name)
+    say(f"VQ-VAE, {options.codebook_size} codes, minae {minae.__version__} on {minae.xp.__name__},"
+        f" seed {options.seed}: {folder}")
+
+    data = load_images(options.dataset, options.data_dir, report=say)
+    train, test = data.train_images, data.test_images
+    if options.dry_run:
+        train, test = train[: 4 * options.batch_size], test[:256]
+
+    minae.seed(options.seed)
+    model = VQVAE(codes=options.codebook_size)
+    optimizer = Adam(model.parameters(), options.lr)
+
+    if options.resume:
+        run = Run.open(folder)
+        if run.config["dataset"] != data.name:
+            raise ValueError(f"{folder} was trained on {run.config['dataset']}, not {data.name}")
+    else:
+        settings = {key: getattr(options, key) for key in STARTED_WITH}
+        run = Run.create(folder, {"options": settings, "dataset": data.name,
+                                  "source": data.source, "model": model.config})
+    fit(model, optimizer, train, run, epochs=options.epochs, batch_size=options.batch_size,
+        seed=options.seed, steps=4 if options.dry_run else None, out=out)
+
+    model.eval()
+    result = model.evaluate(test)
+    metrics = {
+        "dataset": data.name, "epochs": options.epochs, "test_mse": result["mse"],
+        "perplexity": result["perplexity"], "active_codes": result["active_codes"],
+        "codebook_size": options.codebook_size, "seed": options.seed, **run.summary(),
+    }  # fmt: skip
+    model.save(folder)
+    run.write("metrics.json", metrics)
+    draw(model, run, test, result["code_counts"], say)
+    say(f"test MSE {metrics['test_mse']:.5f}, perplexity {metrics['perplexity']:.0f} and"
+        f" {metrics['active_codes']} active of {options.codebook_size} codes,"
+        f" {metrics['seconds']:.0f} s: see {folder}")
+    if options.json:
+        print(json.dumps(metrics))
+
+
+def draw(model, run, test, counts, say):
+    """The four pictures of the run folder."""
+    images = pixels(test[:16])
+    codes = model.encode(images)
+    history = {name: [row[name] for row in run.history] for name in ("loss", "mse", "perplexity")}
+    try:
+        pictures.image_rows(run.folder / "reconstructions.png",
+                            {"original": images, "reconstruction": model.decode(codes)})
+        pictures.curves(run.folder / "curves.png", history, log=("loss", "mse"))
+        pictures.usage(run.folder / "codebook.png", counts)
+        pictures.code_grids(run.folder / "codes.png", images[:6], codes[:6], len(counts))
+    except ImportError as error:
+        say(f"no pictures: {error}")
+
+
+if __name__ == "__main__":
+    parser = command.parser(__doc__, epochs=2, batch_size=128, lr=1e-3)
+    parser.add_argument("--codebook-size", type=command.positive(int), default=512, metavar="K")
+    parser.add_argument("--dataset", choices=("mnist", "fashion", "digits"), default="mnist")
+    sys.exit(command.run(main, parser))

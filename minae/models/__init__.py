@@ -1,0 +1,5 @@
+"""Whole systems, one file each."""
+
+from .vqvae import VQVAE
+
+__all__ = ["VQVAE"]

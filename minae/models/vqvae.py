@@ -1,0 +1,161 @@
+"""VQ-VAE: images as grids of codes (van den Oord, Vinyals & Kavukcuoglu 2017).
+
+An encoder shrinks the image four times and gives each place of the grid a vector, the quantizer
+replaces it by the nearest of K codewords, and a decoder draws the image from the codewords. The
+gradient of the decoder passes straight through the quantizer to the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..backend import Array, describe, xp
+from ..data import pixels
+from ..engine import entries, no_grad
+from ..functional import mse_loss
+from ..io import FormatError, load, load_metadata, save
+from ..nn import Conv2d, ConvTranspose2d, Module, Sequential
+from ..ops import relu
+from ..vq import Quantized, VectorQuantizerEMA, perplexity
+
+WEIGHTS = "weights.npz"
+BLOCK = 256  # images encoded at once where there are many
+
+
+class Reconstruction(NamedTuple):
+    """What a VQVAE returns in training."""
+
+    images: Any  # (batch, height, width, channels)
+    quantized: Quantized
+
+
+class Residual(Module):
+    """``x + conv1x1(relu(conv3x3(relu(x))))``, the block of He et al. 2016 without its norms."""
+
+    def __init__(self, features: int, inner: int) -> None:
+        self.spread = Conv2d(features, inner, 3, padding=1, bias=False)
+        self.mix = Conv2d(inner, features, 1, bias=False)
+
+    def forward(self, x: Any) -> Any:
+        """(batch, height, width, features) to the same shape."""
+        return x + self.mix(relu(self.spread(relu(x))))
+
+
+class VQVAE(Module):
+    """Images (batch, height, width, channels) with pixels in [0, 1], sides divisible by 4.
+
+    ``hidden`` and ``residual`` are the channels of the body and of its residual blocks; there are
+    ``codes`` codewords of ``features`` entries. Another quantizer may be put in place of the one
+    that is here: ``model.quantizer = minae.vq.VectorQuantizer(codes, features)``.
+    """
+
+    def __init__(
+        self, channels: int = 1, codes: int = 512, features: int = 64, hidden: int = 64,
+        residual: int = 32, commitment: float = 0.25, decay: float = 0.99,
+    ) -> None:
+        self.config = {
+            "channels": channels, "codes": codes, "features": features, "hidden": hidden,
+            "residual": residual, "commitment": commitment, "decay": decay,
+        }
+        self.encoder = Sequential(
+            Conv2d(channels, hidden // 2, 4, stride=2, padding=1), relu,
+            Conv2d(hidden // 2, hidden, 4, stride=2, padding=1), relu,
+            Conv2d(hidden, hidden, 3, padding=1),
+            Residual(hidden, residual), Residual(hidden, residual), relu,
+            Conv2d(hidden, features, 1),
+        )  # fmt: skip
+        self.quantizer = VectorQuantizerEMA(codes, features, commitment=commitment, decay=decay)
+        self.decoder = Sequential(
+            Conv2d(features, hidden, 3, padding=1),
+            Residual(hidden, residual), Residual(hidden, residual), relu,
+            ConvTranspose2d(hidden, hidden // 2, 4, stride=2, padding=1), relu,
+            ConvTranspose2d(hidden // 2, channels, 4, stride=2, padding=1),
+        )  # fmt: skip
+
+    def forward(self, images: Any) -> Reconstruction:
+        """Reconstruct float images; in training the codebook learns too."""
+        latents = self.encoder(self._fitting(images))  # (batch, height / 4, width / 4, features)
+        quantized = self.quantizer(latents)
+        return Reconstruction(self.decoder(quantized.values), quantized)
+
+    def loss(self, images: Any) -> tuple[Any, dict[str, Any]]:
+        """What to minimise, a Tensor, and what to report of it: floats by name."""
+        images = pixels(images)
+        reconstruction, quantized = self(images)
+        error = mse_loss(reconstruction, images)
+        active = int(xp.count_nonzero(xp.bincount(quantized.codes.ravel())))
+        figures = {
+            "mse": error.item(), "vq_loss": quantized.loss.item(),
+            "perplexity": float(quantized.perplexity), "active_codes": active,
+        }
+        return error + quantized.loss, figures
+
+    # --- Use -----------------------------------------------------------------------------------
+
+    @no_grad()
+    def encode(self, images: Any) -> Array:
+        """Images to codes (batch, height / 4, width / 4); unsigned bytes count as 0 to 255."""
+        return xp.concatenate([self._codes(pixels(block)) for block in _blocks(images)])
+
+    @no_grad()
+    def decode(self, codes: Any) -> Array:
+        """Codes (batch, rows, columns) to images (batch, 4 rows, 4 columns, channels)."""
+        return xp.concatenate([self._drawn(block) for block in _blocks(codes)])
+
+    @no_grad()
+    def evaluate(self, images: Any) -> dict[str, Any]:
+        """Over all images: mean squared error, perplexity and active codes; changes no state."""
+        counts = xp.zeros(len(self.quantizer.codebook), "int64")
+        total = 0.0
+        for block in _blocks(images):
+            block = pixels(block)
+            codes = self._codes(block)
+            difference = self._drawn(codes) - block
+            total += float((difference * difference).sum(dtype="float64"))
+            counts += xp.bincount(codes.ravel(), minlength=len(counts))
+        return {
+            "mse": total / images.size, "perplexity": float(perplexity(counts)),
+            "active_codes": int(xp.count_nonzero(counts)), "code_counts": counts.tolist(),
+        }
+
+    def _codes(self, images: Array) -> Array:
+        return self.quantizer.encode(self.encoder(self._fitting(images)))
+
+    def _drawn(self, codes: Array) -> Array:
+        return entries(self.decoder(self.quantizer.decode(codes)))
+
+    def _fitting(self, images: Any) -> Any:
+        channels = self.config["channels"]
+        shape = images.shape
+        if len(shape) != 4 or shape[3] != channels or shape[1] % 4 or shape[2] % 4:
+            raise ValueError(
+                f"expected images (batch, height, width, {channels}) with sides divisible by 4, "
+                f"got {describe(images)}"
+            )
+        return images
+
+    def save(self, folder: Any) -> None:
+        """Write ``weights.npz`` into a folder, which must exist."""
+        save(Path(folder) / WEIGHTS, self.state_dict(), {"model": "VQVAE", "config": self.config})
+
+    @classmethod
+    def load(cls, folder: Any) -> VQVAE:
+        """The model that ``save`` or a training run left in a folder, for use (``eval()``).
+
+        Raises FileNotFoundError without one there, FormatError for a damaged or foreign file.
+        """
+        path = Path(folder) / WEIGHTS
+        metadata = load_metadata(path)
+        if metadata.get("model") != "VQVAE":
+            raise FormatError(f"{path} holds no VQVAE")
+        model = cls(**metadata["config"])
+        model.load_state_dict(load(path))
+        model.eval()
+        return model
+
+
+def _blocks(x: Any) -> Iterator[Any]:
+    """``x`` in pieces of ``BLOCK`` along the first axis, at least one."""
+    return (x[start : start + BLOCK] for start in range(0, max(1, len(x)), BLOCK))

@@ -1,0 +1,84 @@
+"""Pictures of a run, drawn by matplotlib: images in rows, curves over steps, grids of codes.
+
+Each function writes one PNG file and needs ``pip install "minae[examples]"``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .backend import asnumpy, numpy
+from .io import write_file
+
+COLOR = "#2a5d8f"
+
+
+def image_rows(path: Any, rows: Mapping[str, Any]) -> None:
+    """Images (n, height, width, channels) in [0, 1], one labelled row of them under the other."""
+    bands = [numpy.clip(asnumpy(images), 0, 1) for images in rows.values()]
+    figure = _figure(len(bands[0]) * 0.7 + 1.2, len(bands) * 0.75)
+    axes = figure.subplots(len(bands), squeeze=False)[:, 0]
+    for ax, label, band in zip(axes, rows, bands):
+        strip = numpy.concatenate(list(numpy.pad(band, ((0, 0), (1, 1), (1, 1), (0, 0)))), axis=1)
+        strip = strip if strip.shape[2] == 3 else strip[:, :, 0]
+        ax.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        ax.set_ylabel(label, rotation=0, ha="right", va="center")
+        ax.set(xticks=[], yticks=[])
+    _write(path, figure)
+
+
+def curves(path: Any, series: Mapping[str, Sequence[float]], log: Sequence[str] = ()) -> None:
+    """One panel for each series of numbers by step; those named in ``log`` on a log scale."""
+    figure = _figure(4.2 * len(series), 3.2)
+    for ax, (label, values) in zip(figure.subplots(1, len(series), squeeze=False)[0],
+                                   series.items()):
+        ax.plot(range(1, len(values) + 1), values, color=COLOR, linewidth=0.9)
+        ax.set(xlabel="step", title=label, yscale="log" if label in log else "linear")
+        ax.grid(alpha=0.3)
+    _write(path, figure)
+
+
+def usage(path: Any, counts: Any) -> None:
+    """How often each code is used, the most used first, beside an even use."""
+    counts = numpy.sort(numpy.asarray(counts))[::-1]
+    figure = _figure(7, 3.2)
+    ax = figure.subplots()
+    ax.bar(range(len(counts)), counts, width=1, color=COLOR)
+    ax.axhline(counts.mean(), color="black", linewidth=0.8, linestyle="--", label="even use")
+    ax.set(xlabel="code, by use", ylabel="times used", xlim=(-0.5, len(counts) - 0.5),
+           title=f"{numpy.count_nonzero(counts)} of {len(counts)} codes in use")
+    ax.legend(frameon=False)
+    _write(path, figure)
+
+
+def code_grids(path: Any, images: Any, codes: Any, count: int) -> None:
+    """Each image above its grid of codes (n, rows, columns), a colour and a number for each."""
+    images, codes = numpy.clip(asnumpy(images), 0, 1), asnumpy(codes)
+    figure = _figure(2.3 * len(images), 4.6)
+    axes = figure.subplots(2, len(images), squeeze=False)
+    colors = numpy.random.default_rng(0).permutation(count)  # so that near numbers look different
+    for above, below, image, grid in zip(*axes, images, codes):
+        above.imshow(image if image.shape[2] == 3 else image[:, :, 0], cmap="gray", vmin=0, vmax=1)
+        below.imshow(colors[grid], cmap="nipy_spectral", vmin=-count * 0.1, vmax=count * 1.1)
+        for (row, column), code in numpy.ndenumerate(grid):
+            below.text(column, row, code, ha="center", va="center", fontsize=6, color="white")
+        above.set_axis_off()
+        below.set_axis_off()
+    _write(path, figure)
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        cure = 'pip install "minae[examples]"'
+        raise ImportError(f"pictures are drawn by matplotlib: {cure}") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _write(path: Any, figure: Any) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)  # without pyplot: no window, no global state
+    write_file(path, buffer.getvalue())
