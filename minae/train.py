@@ -33,15 +33,17 @@ SAVE_EVERY = 60.0  # seconds: what a power cut costs at most
 
 
 def fit(
-    model: Module, optimizer: Optimizer, images: Any, run: Run, *,
+    model: Any, optimizer: Optimizer, images: Any, run: Run, *,
     epochs: int, batch_size: int, seed: int, steps: int | None = None, out: TextIO | None = None,
 ) -> None:
-    """Train a model that has ``loss(batch) -> (Tensor, {name: number})`` on ``images``.
+    """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``images``.
 
     Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or, if given,
     ``steps``. Raises KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError
     for data that cannot be trained on, FloatingPointError where the loss is no number any more.
     """
+    if not len(images):
+        raise ValueError("the data set is empty")
     per_epoch = math.ceil(len(images) / batch_size)
     last = min(epochs * per_epoch, steps or sys.maxsize)
     done = run.restore(model, optimizer)
@@ -125,7 +127,7 @@ class Run:
         self.durations.append(seconds)
         self.seconds += seconds
         with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row)
+            writer = csv.DictWriter(file, row, lineterminator="\n")
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
@@ -158,7 +160,8 @@ class Run:
             (self.folder / "metrics.csv").unlink(missing_ok=True)
             return 0
         position, arrays = load_metadata(path), load(path)
-        for part, holder in (("model", model), ("optimizer", optimizer)):
+        holders: dict[str, Any] = {"model": model, "optimizer": optimizer}
+        for part, holder in holders.items():
             own = {k.removeprefix(f"{part}."): x for k, x in arrays.items() if k.startswith(part)}
             holder.load_state_dict(own)
         random.set_state(position["rng"])

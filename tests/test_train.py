@@ -1,0 +1,258 @@
+"""Training: what a run leaves, and that stopping it anywhere costs nothing."""
+
+import io
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import minae
+from minae import nn
+from minae.io import FormatError
+from minae.optim import Adam
+from minae.train import Run, fit, progress
+
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 4, 4, 1), dtype="uint8")
+SETTINGS = {"epochs": 2, "batch_size": 16, "seed": 3}  # 4 steps an epoch, the last of 2 images
+
+
+class AutoEncoder(nn.Module):
+    """Linear, with dropout to need the generator. ``on_step`` is called before each loss."""
+
+    def __init__(self, on_step=lambda step: None):
+        self.dropout = nn.Dropout(0.2)
+        self.layer = nn.Linear(16, 16)
+        self.on_step, self.step = on_step, 0
+
+    def loss(self, batch):
+        self.step += 1
+        self.on_step(self.step)
+        x = batch.reshape(len(batch), -1)
+        error = minae.mse_loss(self.layer(self.dropout(x)), x)
+        return error, {"mse": error.item(), "perplexity": 1.5, "active_codes": 2}
+
+
+def train(folder, on_step=lambda step: None, resume=False, out=None, **changes):
+    minae.seed(3)
+    model = AutoEncoder(on_step)
+    run = Run.open(folder) if resume else Run.create(folder, {"seed": 3})
+    fit(model, Adam(model.parameters(), 1e-2), IMAGES, run, out=out or io.StringIO(),
+        **SETTINGS | changes)
+    return model, run
+
+
+def press_at(step):
+    return lambda now: signal.raise_signal(signal.SIGINT) if now == step else None
+
+
+def same(a, b):
+    return all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def test_a_run_trains_and_says_what_it_did(tmp_path):
+    model, run = train(tmp_path / "run")
+    assert [row["step"] for row in run.history] == list(range(1, 9))
+    assert [row["epoch"] for row in run.history] == [1] * 4 + [2] * 4
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert lines[0] == "step,epoch,loss,mse,perplexity,active_codes"
+    assert len(lines) == 9
+    assert float(lines[3].split(",")[2]) == run.history[2]["loss"]
+    summary = run.summary()
+    assert summary["seconds"] >= 0 and summary["step_ms"] > 0
+    assert summary["versions"]["minae"] == minae.__version__
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {"seed": 3}
+    assert model.training
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
+def test_ctrl_c_saves_and_the_resumed_run_ends_the_same_bit_for_bit(tmp_path, stop):
+    whole, run = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt, match=rf"saved at step {stop}; go on with --resume"):
+        train(tmp_path / "cut", press_at(stop))
+    resumed, again = train(tmp_path / "cut", resume=True)
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert run.history == again.history
+    for name in ("metrics.csv", "config.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
+    """Rows of the csv behind the checkpoint, the last cut off, are forgotten."""
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", press_at(3))
+    with open(tmp_path / "cut" / "metrics.csv", "a") as file:
+        file.write("4,1,0.5,0.5,1.5,2\n5,2,0.4")
+    resumed, run = train(tmp_path / "cut", resume=True)
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert (tmp_path / "whole" / "metrics.csv").read_bytes() == (
+        tmp_path / "cut" / "metrics.csv").read_bytes()
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path):
+    def crash(step):
+        if step == 3:
+            raise SystemError("killed")
+
+    with pytest.raises(SystemError):
+        train(tmp_path / "cut", crash)
+    resumed, run = train(tmp_path / "cut", resume=True)
+    assert same(train(tmp_path / "whole")[0].state_dict(), resumed.state_dict())
+    assert [row["step"] for row in run.history] == list(range(1, 9))
+
+
+def test_a_finished_run_may_be_given_more_epochs(tmp_path):
+    longer, _ = train(tmp_path / "whole", epochs=3)
+    train(tmp_path / "two")
+    resumed, run = train(tmp_path / "two", resume=True, epochs=3)
+    assert same(longer.state_dict(), resumed.state_dict())
+    assert len(run.history) == 12
+    before = (tmp_path / "two" / "checkpoint.npz").read_bytes()
+    train(tmp_path / "two", resume=True, epochs=3)  # nothing left to do
+    assert (tmp_path / "two" / "checkpoint.npz").read_bytes() == before
+
+
+def test_ctrl_c_twice_stops_at_once(tmp_path):
+    def press(step):
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("still here")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", press)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_thread_may_train(tmp_path):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(train(tmp_path / "run")[1]))
+    thread.start()
+    thread.join()
+    assert len(done[0].history) == 8
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("minae.train.SAVE_EVERY", 0)
+
+    def loss(self, batch):
+        self.step += 1
+        return minae.Tensor(np.float32(1), requires_grad=True) * (np.inf if self.step == 4 else 1), {}
+
+    monkeypatch.setattr(AutoEncoder, "loss", loss)
+    with pytest.raises(FloatingPointError, match="the loss is inf at step 4: lower the learning"):
+        train(tmp_path / "run")
+    resumed = Run.open(tmp_path / "run")
+    model = AutoEncoder()
+    assert resumed.restore(model, Adam(model.parameters())) == 3
+
+
+def test_parameters_that_are_no_numbers_are_not_saved(tmp_path):
+    model, run = train(tmp_path / "run")
+    model.layer.weight.data = np.full((16, 16), np.nan)
+    with pytest.raises(FloatingPointError, match="layer.weight is not finite"):
+        run.save(model, Adam(model.parameters()))
+    assert same(train(tmp_path / "run", resume=True)[0].state_dict(),
+                train(tmp_path / "other")[0].state_dict())
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", press_at(3))
+    fsync = os.fsync
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(tmp_path / "run", resume=True)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint.npz", "config.json", "metrics.csv"]
+    resumed, _ = train(tmp_path / "run", resume=True)
+    assert same(resumed.state_dict(), train(tmp_path / "other")[0].state_dict())
+
+
+@pytest.mark.parametrize("images, error, message", [
+    (IMAGES[:0], ValueError, "empty"),
+    (np.full((4, 4, 4, 1), np.nan), ValueError, "NaN"),
+    (IMAGES * 2.0, ValueError, "divide by 255"),
+    (IMAGES.astype("int64"), TypeError, "uint8"),
+])
+def test_data_that_cannot_be_trained_on(tmp_path, images, error, message):
+    model = AutoEncoder()
+    run = Run.create(tmp_path / "run", {})
+    with pytest.raises(error, match=message):
+        fit(model, Adam(model.parameters()), images, run, **SETTINGS, out=io.StringIO())
+
+
+# --- The folder ----------------------------------------------------------------------------------
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    train(tmp_path / "run")
+    with pytest.raises(FileExistsError, match="holds a run already: go on with --resume"):
+        Run.create(tmp_path / "run", {})
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        Run.create(tmp_path / "file" / "run", {})
+    with pytest.raises(OSError, match="file"):
+        Run.create(tmp_path / "file", {})
+
+
+def test_damaged_runs_say_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        Run.open(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", press_at(3))
+    checkpoint = tmp_path / "run" / "checkpoint.npz"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FormatError, match=r"checkpoint\.npz cannot be read"):
+        train(tmp_path / "run", resume=True)
+    checkpoint.write_bytes(whole)
+    (tmp_path / "run" / "metrics.csv").write_text("step,epoch,loss\n")
+    with pytest.raises(FormatError, match=r"metrics\.csv ends before step 3"):
+        train(tmp_path / "run", resume=True)
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(FormatError, match="damaged"):
+        Run.open(tmp_path / "run")
+
+
+# --- Progress ------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_where_the_output_is_no_terminal(tmp_path):
+    out = io.StringIO()
+    train(tmp_path / "run", out=out)
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("step 1/8  epoch 1  loss 0.")
+    assert lines[-1].startswith("step 8/8  epoch 2  loss 0.")
+    assert "perplexity 1.5  codes 2" in lines[-1] and lines[-1].endswith("images/s")
+
+
+def test_a_bar_on_a_terminal(tmp_path):
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    out = Terminal()
+    train(tmp_path / "run", out=out)
+    last = out.getvalue().split("\r")[-1]
+    assert "8/8" in last and "perplexity 1.5  codes 2" in last and "images/s" in last
+
+
+def test_images_per_second_count_the_newest_steps():
+    out = io.StringIO()
+    with progress(0, 100, 32, out) as show:
+        show({"step": 100, "epoch": 1, "loss": 1.0}, 0.5)
+    assert out.getvalue() == "step 100/100  epoch 1  loss 1.00000  64 images/s\n"
