@@ -24,8 +24,8 @@ def holder(leaf, array):
     module = Module()
     module.z = leaf([1.0])
     module.count = array([3])
-    module.several = [leaf([2.0, 3.0]), (array([4.0]), leaf([5.0]))]
-    module.by_name = {"b": leaf([6.0]), "a": {"deep": [array([7.0])]}}
+    module.several = [leaf([2.0, 3.0]), (array([4.0], "float32"), leaf([5.0]))]
+    module.by_name = {"b": leaf([6.0]), "a": {"deep": [array([7.0], "float32")]}}
     module.inner = Module()
     module.inner.weight = leaf([[8.0]])
     module.a = Tensor(array([9.0], "float32"))
@@ -158,6 +158,24 @@ def test_astype_turns_every_float(holder, numpy):
         np.testing.assert_array_equal(value, before[name])
     assert [p is q for p, q in zip(holder.parameters(), tensors)] == [True] * 5
     assert holder.z.grad is None
+
+
+def test_astype_keeps_what_is_shared_and_the_containers(array):
+    model, floats = Module(), array([1.0], "float32")
+    model.first, model.pair = floats, (floats, "name")
+    model.listed = listed = [floats]
+    model.listed.append(listed)
+    model.astype("float64")
+    assert model.first is model.pair[0] is model.listed[0] and model.first.dtype == "float64"
+    assert model.listed is listed is listed[1] and model.pair[1] == "name"
+
+
+def test_astype_leaves_a_recorded_tensor_alone(leaf):
+    model = Module()
+    model.weight = leaf([2.0])
+    model.last = last = model.weight * 2
+    model.astype("float64")
+    assert model.last is last and last.dtype == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bool"])
