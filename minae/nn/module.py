@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from reprlib import recursive_repr
 from typing import Any
 
 from ..backend import Array, asarray, asnumpy, describe, ndarray, numpy
@@ -111,6 +112,7 @@ class Module:
 
     # --- How it prints -------------------------------------------------------------------------
 
+    @recursive_repr()
     def __repr__(self) -> str:
         """The Modules inside, with the number of trainable entries of each."""
         count = sum(p.size for p in self.parameters())
@@ -180,11 +182,12 @@ def _fits(value: Array, target: Tensor | Array) -> bool:
     return value.shape == target.shape and kinds
 
 
-def _children(members: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Modules and functions among members, by name."""
+def _children(members: Any, name: str = "", outer: tuple = ()) -> Iterator[tuple[str, Any]]:
+    """Modules and functions among members, by name; what is ``outer`` is not entered again."""
+    outer += (id(members),)
     for key, value in members.items() if isinstance(members, dict) else enumerate(members):
         label = f"{name}.{key}" if name else str(key)
-        if isinstance(value, (dict, list, tuple)):
-            yield from _children(value, label)
+        if isinstance(value, (dict, list, tuple)) and id(value) not in outer:
+            yield from _children(value, label, outer)
         elif callable(value):
             yield label, value

@@ -307,6 +307,17 @@ def test_repr_of_other_layers_and_of_places():
     assert repr(nn.Linear(2, 3, bias=False)) == "Linear(2, 3, bias=False)  # 6 parameters"
 
 
+def test_repr_of_what_contains_itself_ends():
+    model = Module()
+    model.layers = [nn.Linear(1, 1)]
+    model.layers.append(model.layers)
+    model.parent, model.tail = model, [nn.Dropout()] * 2
+    assert repr(model).splitlines()[1:] == [
+        "  layers.0: Linear(1, 1)  # 2 parameters", "  parent: ...",
+        "  tail.0: Dropout(0.5)", "  tail.1: Dropout(0.5)",
+    ]  # fmt: skip
+
+
 def test_tied_weights_count_once_in_the_sum():
     assert repr(tied()).splitlines()[0] == "Module()  # 21 parameters"
 
