@@ -423,6 +423,15 @@ def test_clipping_a_gradient_that_is_nan(with_gradients, numpy):
     assert np.isnan(numpy(p.grad)).all() and np.isnan(numpy(q.grad)).all()
 
 
+@pytest.mark.parametrize("bad", [math.inf, 1e200])
+def test_clipping_where_the_norm_is_infinite_leaves_nothing_finite(bad, with_gradients, numpy):
+    """Scaled by 1 / inf, all other gradients would be 0 and the damage silent."""
+    p, q = with_gradients([1.0], [bad, 1.0])
+    with np.errstate(over="ignore"):
+        assert optim.clip_grad_norm([p, q], 1.0) == math.inf
+    assert np.isnan(numpy(p.grad)).all() and np.isnan(numpy(q.grad)).all()
+
+
 def test_clipping_by_value(with_gradients, numpy):
     p, q = with_gradients([0.5, -3.0, math.inf], [[-math.inf, math.nan, 1.0]])
     before = p.grad
