@@ -177,11 +177,11 @@ class AdamW(Adam):
 def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
     """Scale all gradients together so that their norm is at most ``limit`` (Pascanu et al. 2013).
 
-    Returns the norm before. Where it is not finite, no gradient is finite afterwards.
+    Returns the norm before. Where it is not finite, every gradient is NaN afterwards.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = xp.sqrt(sum(((g * g).sum() for g in gradients), xp.zeros(())))
-    scale = xp.minimum(limit / (norm + 1e-6), 1.0)
+    scale = xp.where(xp.isfinite(norm), xp.minimum(limit / (norm + 1e-6), 1.0), xp.nan)
     for g in gradients:
         g *= scale.astype(g.dtype)
     return norm

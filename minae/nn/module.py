@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from reprlib import recursive_repr
 from typing import Any
 
 from ..backend import Array, asarray, asnumpy, describe, ndarray, numpy
@@ -77,15 +78,7 @@ class Module:
         """Turn parameters and buffers of floats to another float dtype, in place. Returns self."""
         if numpy.dtype(dtype).kind != "f":
             raise TypeError(f"a Module computes in floats, not {dtype}")
-        for module in self.modules():
-            own: dict[str, Any] = {k: x for k, x in vars(module).items() if type(x) is ndarray}
-            vars(module).update(
-                {k: x.astype(dtype) for k, x in own.items() if x.dtype.kind == "f"}
-            )
-        for _, x in self.named_state():
-            if type(x) is Tensor and x.dtype.kind == "f":
-                x.array, x.grad = x.array.astype(dtype), None
-                stamp(x)
+        _cast(self, dtype, {})
         return self
 
     # --- State by name -------------------------------------------------------------------------
@@ -119,6 +112,7 @@ class Module:
 
     # --- How it prints -------------------------------------------------------------------------
 
+    @recursive_repr()
     def __repr__(self) -> str:
         """The Modules inside, with the number of trainable entries of each."""
         count = sum(p.size for p in self.parameters())
@@ -153,6 +147,31 @@ def _below(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
         yield from _below(item, f"{name}.{key}" if name else str(key), seen)
 
 
+def _cast(value: Any, dtype: Any, done: dict[int, Any]) -> Any:
+    """``value`` with all floats below in ``dtype``. Only arrays, and tuples of them, are replaced;
+    ``done`` says by what, so that what was shared still is."""
+    if id(value) in done:
+        return done[id(value)]
+    done[id(value)] = value
+    floats = isinstance(entries(value), ndarray) and entries(value).dtype.kind == "f"
+    if type(value) is Tensor:
+        if floats and value.node is None:
+            value.array, value.grad = value.array.astype(dtype), None
+            stamp(value)
+    elif floats:
+        done[id(value)] = entries(value).astype(dtype)
+    elif isinstance(value, (Module, dict)):
+        members: dict = value if isinstance(value, dict) else vars(value)
+        members.update({key: _cast(x, dtype, done) for key, x in members.items()})
+    elif isinstance(value, list):
+        value[:] = [_cast(x, dtype, done) for x in value]
+    elif isinstance(value, tuple):
+        items = [_cast(x, dtype, done) for x in value]
+        if any(x is not y for x, y in zip(items, value)):
+            done[id(value)] = getattr(type(value), "_make", tuple)(items)  # or a namedtuple
+    return done[id(value)]
+
+
 def _is_parameter(x: Tensor | Array) -> bool:
     return type(x) is Tensor and x.requires_grad
 
@@ -163,11 +182,12 @@ def _fits(value: Array, target: Tensor | Array) -> bool:
     return value.shape == target.shape and kinds
 
 
-def _children(members: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Modules and functions among members, by name."""
+def _children(members: Any, name: str = "", outer: tuple = ()) -> Iterator[tuple[str, Any]]:
+    """Modules and functions among members, by name; what is ``outer`` is not entered again."""
+    outer += (id(members),)
     for key, value in members.items() if isinstance(members, dict) else enumerate(members):
         label = f"{name}.{key}" if name else str(key)
-        if isinstance(value, (dict, list, tuple)):
-            yield from _children(value, label)
+        if isinstance(value, (dict, list, tuple)) and id(value) not in outer:
+            yield from _children(value, label, outer)
         elif callable(value):
             yield label, value

@@ -19,6 +19,11 @@ class _Affine(Module):
         self.bias = Tensor(xp.zeros(features, "float32"), requires_grad=True)
         self.eps = eps
 
+    def check(self, x: Any) -> None:
+        """Raise ValueError unless ``x`` has these features: one feature would broadcast."""
+        if x.shape[-1:] != self.weight.shape:
+            raise ValueError(f"expected (..., {self.weight.size}), got {list(x.shape)}")
+
     def extra_repr(self) -> str:
         return str(self.weight.size)
 
@@ -28,6 +33,7 @@ class LayerNorm(_Affine):
 
     def forward(self, x: Any) -> Any:
         """(..., features) to the same shape."""
+        self.check(x)
         return layer_norm(x, self.weight, self.bias, self.eps)
 
 
@@ -42,6 +48,7 @@ class GroupNorm(_Affine):
 
     def forward(self, x: Any) -> Any:
         """(batch, ..., channels) to the same shape."""
+        self.check(x)
         return group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
