@@ -72,8 +72,11 @@ class VectorQuantizer(Module):
         self.commitment, self.decay, self.revive = commitment, decay, revive
 
     def forward(self, x: Any) -> Quantized:
-        """Quantize vectors (..., D). Raises ValueError where one is not finite, or D differs."""
+        """Quantize vectors (..., D). Raises ValueError where D differs, FloatingPointError where
+        a vector is not finite."""
         vectors = entries(x).reshape(-1, self._features(x))
+        if not bool(xp.isfinite(vectors).all()):
+            raise FloatingPointError("the vectors to be quantized are not finite")
         if self.training:
             self._place(vectors)
         codes = self.encode(x)

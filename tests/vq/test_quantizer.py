@@ -248,8 +248,10 @@ def test_what_does_not_fit_is_refused(kind):
     before = snapshot(q)
     bad = vectors(5, 3)
     bad[2, 1] = np.nan
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(FloatingPointError, match="not finite"):
         q(bad)
+    with pytest.raises(ValueError, match="not finite"):
+        q.encode(bad)
     assert snapshot(q) == before
     with pytest.raises(ValueError, match=r"codes must be in \[0, 4\), got 4"):
         q.decode([0, 4])
