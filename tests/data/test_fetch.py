@@ -144,7 +144,7 @@ def test_after_a_faulty_mirror_the_next_is_tried(mirror, tmp_path, way):
 def test_silence_and_endless_headers_are_given_up(mirror, tmp_path, way):
     began = time.monotonic()
     get([mirror(way), mirror("good")], tmp_path / "file", timeout=0.3)
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 4
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
@@ -154,11 +154,18 @@ def test_a_body_that_drips_is_given_up(mirror, tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(FetchError, match=r"timed out with \d+ of 256000 bytes"):
         get([mirror("drip")], tmp_path / "file", timeout=0.3)
-    assert 0.3 < time.monotonic() - began < 2
+    assert 0.3 < time.monotonic() - began < 4
     assert os.listdir(tmp_path) == []
 
 
-def test_when_all_fail_each_one_is_listed_with_its_reason_and_the_cure(mirror, tmp_path):
+def test_when_all_fail_each_is_listed_with_its_reason_and_the_cure(mirror, tmp_path, monkeypatch):
+    def getaddrinfo(host, *args, **options):  # no test asks the network for names
+        if host == "127.0.0.1":
+            return known(host, *args, **options)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    known = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     path = tmp_path / "file"
     path.write_bytes(b"as before")
     urls = [closed_port(), "http://name.invalid/file", "no url", *map(mirror, FAULTS)]
@@ -167,7 +174,8 @@ def test_when_all_fail_each_one_is_listed_with_its_reason_and_the_cure(mirror, t
     first, *lines, cure = str(caught.value).splitlines()
     assert first == "the file could not be fetched:"
     assert len(lines) == len(urls) and all(url in line for url, line in zip(urls, lines))
-    assert "refused" in lines[0] and all(line.split(": ", 1)[1] for line in lines)
+    assert "refused" in lines[0] and "not known" in lines[1]
+    assert all(line.split(": ", 1)[1] for line in lines)
     assert "--data-dir" in cure and "MINAE_DATA" in cure
     assert path.read_bytes() == b"as before" and os.listdir(tmp_path) == ["file"]
 
