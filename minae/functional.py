@@ -166,7 +166,7 @@ def conv_transpose2d(
     as ``conv2d`` does.
     """
     grid = _grid(stride, padding, dilation, groups)
-    extra = _pair(output_padding, "output_padding")
+    extra = pair(output_padding, "output_padding")
     if len(x.shape) != 4 or len(weight.shape) != 4 or x.shape[3] != weight.shape[3]:
         raise ValueError(
             f"conv_transpose2d takes images (batch, height, width, in) and weight (kh, kw, "
@@ -184,14 +184,15 @@ def conv_transpose2d(
 
 def _grid(stride: Any, padding: Any, dilation: Any, groups: int) -> Grid:
     return Grid(
-        _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation"), groups
+        pair(stride, "stride"), pair(padding, "padding"), pair(dilation, "dilation"), groups
     )
 
 
-def _pair(value: Any, name: str) -> tuple[int, int]:
-    pair = value if isinstance(value, (tuple, list)) else (value, value)
+def pair(value: Any, name: str) -> tuple[int, int]:
+    """An integer twice, or two integers, (vertical, horizontal). Raises TypeError for others."""
+    both = value if isinstance(value, (tuple, list)) else (value, value)
     try:
-        vertical, horizontal = map(operator.index, pair)
+        vertical, horizontal = map(operator.index, both)
     except (TypeError, ValueError):
         wanted = "an integer or a pair (vertical, horizontal)"
         raise TypeError(f"{name} must be {wanted}, got {value!r}") from None

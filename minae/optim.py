@@ -177,8 +177,10 @@ class AdamW(Adam):
 def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
     """Scale all gradients together so that their norm is at most ``limit`` (Pascanu et al. 2013).
 
-    Returns the norm before. Where it is not finite, every gradient is NaN afterwards.
+    Returns the norm before. Where it is not finite, every gradient is NaN afterwards. Raises
+    ValueError for a limit that is not above 0.
     """
+    _positive(limit)
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = xp.sqrt(sum(((g * g).sum() for g in gradients), xp.zeros(())))
     scale = xp.where(xp.isfinite(norm), xp.minimum(limit / (norm + 1e-6), 1.0), xp.nan)
@@ -188,10 +190,16 @@ def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
 
 
 def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
-    """Hold every entry of every gradient in [-limit, limit]."""
+    """Hold every entry of every gradient in [-limit, limit]; the limit must be above 0."""
+    _positive(limit)
     for p in parameters:
         if p.grad is not None:
             xp.clip(p.grad, -limit, limit, out=p.grad)
+
+
+def _positive(limit: float) -> None:
+    if not limit > 0:
+        raise ValueError(f"the limit must be above 0, got {limit}")
 
 
 # --- Schedules: factors of the learning rate at a step, to be multiplied -------------------------
@@ -207,5 +215,5 @@ def warmup(step: int, steps: int) -> float:
 
 def cosine(step: int, steps: int, final: float = 0.0) -> float:
     """Down from 1 to ``final`` at ``steps`` by half a cosine wave (Loshchilov & Hutter 2017)."""
-    share = min(step / steps, 1.0)
+    share = min(step / steps, 1.0) if steps else 1.0
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * share))

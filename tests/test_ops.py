@@ -348,7 +348,8 @@ few = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 def test_every_op_has_a_row():
-    assert {row.name for row in ROWS} == set(OPS)
+    names = {name for name, op in OPS.items() if op.forward.__module__.startswith("minae.ops.")}
+    assert {row.name for row in ROWS} == names
 
 
 @every_row

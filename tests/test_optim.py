@@ -477,3 +477,15 @@ def test_a_layer_learns_what_another_knows(array, numpy):
         optimizer.step()
     np.testing.assert_allclose(numpy(pupil.weight), numpy(teacher.weight), atol=1e-3)
     np.testing.assert_allclose(numpy(pupil.bias), numpy(teacher.bias), atol=1e-3)
+
+
+@pytest.mark.parametrize("clip", [optim.clip_grad_norm, optim.clip_grad_value])
+@pytest.mark.parametrize("limit", [0, -1.0, math.nan])
+def test_a_limit_is_above_0(clip, limit):
+    with pytest.raises(ValueError, match="limit must be above 0"):
+        clip([], limit)
+
+
+def test_schedules_of_no_steps():
+    assert optim.warmup(0, 0) == 1
+    assert optim.cosine(0, 0, final=0.1) == pytest.approx(0.1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..functional import conv2d, conv_transpose2d
+from ..functional import conv2d, conv_transpose2d, pair
+from ..tensor import Tensor
 from .linear import initial
 from .module import Module
 
@@ -13,30 +14,26 @@ class Conv2d(Module):
     """Cross-correlation with learned filters (kh, kw, inputs / groups, outputs).
 
     ``kernel``, ``stride``, ``padding`` (zeros on both sides) and ``dilation`` are integers or
-    pairs (vertical, horizontal).
+    pairs (vertical, horizontal). Raises ValueError where the groups do not divide the channels.
     """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Any, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1, bias: bool = True, *, rng: Any = None,
     ) -> None:
-        if groups < 1 or inputs % groups or outputs % groups:
-            raise ValueError(f"{groups} groups do not divide {inputs} and {outputs} channels")
-        kh, kw = _pair(kernel)
-        fan_in = kh * kw * inputs // groups
-        self.weight = initial((kh, kw, inputs // groups, outputs), fan_in, rng)
-        self.bias = initial((outputs,), fan_in, rng) if bias else None
-        self.inputs = inputs
+        self.channels = inputs, outputs
         self.options = {
             "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
         }
+        self.weight = _filters(inputs, outputs, kernel, groups, rng)
+        self.bias = _bias(outputs, self.weight, rng) if bias else None
 
     def forward(self, x: Any) -> Any:
         """Images (batch, height, width, inputs) to (batch, height', width', outputs)."""
         return conv2d(x, self.weight, self.bias, **self.options)
 
     def extra_repr(self) -> str:
-        return _description(self.inputs, self.weight.shape[3], self)
+        return _description(self)
 
 
 class ConvTranspose2d(Module):
@@ -50,33 +47,39 @@ class ConvTranspose2d(Module):
         output_padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True, *,
         rng: Any = None,
     ) -> None:
-        if groups < 1 or inputs % groups or outputs % groups:
-            raise ValueError(f"{groups} groups do not divide {inputs} and {outputs} channels")
-        kh, kw = _pair(kernel)
-        fan_in = kh * kw * outputs // groups
-        self.weight = initial((kh, kw, outputs // groups, inputs), fan_in, rng)
-        self.bias = initial((outputs,), fan_in, rng) if bias else None
-        self.outputs = outputs
+        self.channels = inputs, outputs
         self.options = {
             "stride": stride, "padding": padding, "output_padding": output_padding,
             "dilation": dilation, "groups": groups,
         }
+        self.weight = _filters(outputs, inputs, kernel, groups, rng)
+        self.bias = _bias(outputs, self.weight, rng) if bias else None
 
     def forward(self, x: Any) -> Any:
         """Images (batch, height, width, inputs) to (batch, height', width', outputs)."""
         return conv_transpose2d(x, self.weight, self.bias, **self.options)
 
     def extra_repr(self) -> str:
-        return _description(self.weight.shape[3], self.outputs, self)
+        return _description(self)
 
 
-def _pair(kernel: Any) -> tuple[int, int]:
-    return (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+def _filters(inputs: int, outputs: int, kernel: Any, groups: int, rng: Any) -> Tensor:
+    """The filters of a convolution."""
+    if groups < 1 or inputs % groups or outputs % groups:
+        raise ValueError(f"{groups} groups do not divide {inputs} and {outputs} channels")
+    kh, kw = pair(kernel, "kernel")
+    within = inputs // groups
+    return initial((kh, kw, within, outputs), kh * kw * within, rng)
 
 
-def _description(inputs: int, outputs: int, layer: Any) -> str:
+def _bias(outputs: int, weight: Tensor, rng: Any) -> Tensor:
+    kh, kw, within, _ = weight.shape
+    return initial((outputs,), kh * kw * within, rng)
+
+
+def _description(layer: Any) -> str:
     unset = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
     kh, kw = layer.weight.shape[:2]
-    parts = [str(inputs), str(outputs), str(kh if kh == kw else (kh, kw))]
+    parts = [*map(str, layer.channels), str(kh if kh == kw else (kh, kw))]
     parts += [f"{k}={v}" for k, v in layer.options.items() if v != unset[k]]
     return ", ".join(parts + ([] if layer.bias is not None else ["bias=False"]))

@@ -84,8 +84,11 @@ class Module:
     # --- State by name -------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of parameters and buffers by name, as NumPy arrays: a snapshot to be saved."""
-        return {name: numpy.array(asnumpy(entries(x))) for name, x in self.named_state()}
+        """Copies of parameters and buffers by name, as NumPy arrays: a snapshot to be saved.
+
+        Raises ValueError where two have one name, as ``{"b.c": x, "b": {"c": y}}`` would.
+        """
+        return {name: numpy.array(asnumpy(entries(x))) for name, x in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` gave, or the same names from elsewhere.
@@ -93,7 +96,7 @@ class Module:
         Every name must be there, with its shape, and no other: else a ValueError lists all that is
         wrong, and nothing is changed. Floats are converted to the dtype that is here.
         """
-        own = dict(self.named_state())
+        own = self._state()
         new = {name: asarray(entries(value)) for name, value in state.items()}
         problems = [f"missing: {name}" for name in own if name not in new]
         problems += [f"unknown: {name}" for name in new if name not in own]
@@ -109,6 +112,13 @@ class Module:
             entries(target)[...] = new[name]
             if type(target) is Tensor:
                 stamp(target)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+        for name, x in self.named_state():
+            if state.setdefault(name, x) is not x:
+                raise ValueError(f"two parts of {type(self).__name__} are named {name}")
+        return state
 
     # --- How it prints -------------------------------------------------------------------------
 

@@ -29,8 +29,9 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def __getitem__(self, position: int) -> Callable[[Any], Any]:
-        return list(self)[position]
+    def __getitem__(self, position: Any) -> Callable[[Any], Any]:
+        layers = list(self)[position]
+        return Sequential(*layers) if isinstance(position, slice) else layers
 
     def forward(self, x: Any) -> Any:
         """The result of the last layer."""

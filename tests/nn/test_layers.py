@@ -93,7 +93,7 @@ def test_an_embedding_refuses_codes_outside(bad):
 @pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
 @pytest.mark.parametrize("inputs, outputs, groups", [(4, 6, 4), (3, 4, 2), (4, 4, 0), (4, 4, -2)])
 def test_groups_must_divide_the_channels(layer, inputs, outputs, groups):
-    with pytest.raises(ValueError, match=f"{groups} groups do not divide {inputs} and {outputs}"):
+    with pytest.raises(ValueError, match=rf"{groups} groups do not divide \d and \d channels"):
         layer(inputs, outputs, 3, groups=groups)
 
 
@@ -321,3 +321,10 @@ def test_the_same_seed_gives_the_same_layer(make):
 def test_two_layers_of_one_generator_differ():
     generator = rng()
     assert not same_state(nn.Linear(3, 4, rng=generator), nn.Linear(3, 4, rng=generator))
+
+
+def test_a_kernel_is_an_integer_or_two():
+    assert nn.Conv2d(1, 1, np.int64(3)).weight.shape == (3, 3, 1, 1)
+    assert nn.Conv2d(1, 1, (3, 5)).weight.shape == (3, 5, 1, 1)
+    with pytest.raises(TypeError, match="kernel must be an integer or a pair"):
+        nn.Conv2d(1, 1, 3.0)

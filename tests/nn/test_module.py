@@ -449,3 +449,10 @@ def test_the_example_of_the_docstring(array, numpy):
     scale(scale(array([2.0])))
     assert names(scale.named_parameters()) == ["factor"]
     assert numpy(dict(scale.named_buffers())["calls"]).tolist() == [2]
+
+
+def test_two_parts_of_one_name_are_refused(array):
+    module = nn.Module()
+    module.parts = {"b.c": array([1.0]), "b": {"c": array([2.0])}}
+    with pytest.raises(ValueError, match=r"two parts of Module are named parts\.b\.c"):
+        module.state_dict()

@@ -25,7 +25,7 @@ from minae import Tensor, functional
 
 torch = pytest.importorskip("torch", reason="PyTorch is an oracle: pip install minae[oracles]")
 
-HELPERS = {"integers"}
+HELPERS = {"integers", "pair"}
 tf = torch.nn.functional
 
 
