@@ -113,7 +113,7 @@ def generated_digits(train: int = 60000, test: int = 10000, seed: int = 0) -> Im
         rng = numpy.random.default_rng([seed, part])  # one does not depend on the other's length
         labels = rng.integers(0, 10, count, numpy.uint8)
         arrays += [draw_digits(labels, rng), labels]
-    return ImageSet("digits (built-in)", f"drawn by minae, seed {seed}", *arrays)
+    return ImageSet("digits", f"drawn by minae, seed {seed}", *arrays)
 
 
 def _hand(labels: numpy.ndarray, rng: numpy.random.Generator) -> tuple[Any, Any]:

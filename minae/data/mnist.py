@@ -19,7 +19,7 @@ from .idx import read_idx
 from .images import ImageSet
 
 PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}  # by the name of the folder
+TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits (built-in)"}
 MIRRORS = {
     "mnist": [
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -91,7 +91,7 @@ def load_images(
     else:
         raise ValueError(f"dataset is {dataset!r}; choose mnist, fashion or digits")
     counts = f"{len(images.train_images)} training and {len(images.test_images)} test images"
-    report(f"{before}{images.name}: {counts}, {images.source}{after}")
+    report(f"{before}{TITLES[images.name]}: {counts}, {images.source}{after}")
     return images
 
 
@@ -137,7 +137,7 @@ def _read(name: str, source: str, paths: list[Any]) -> ImageSet:
             found = f"{labels.shape} up to {labels.max()}"
             raise FormatError(f"{path} holds {found}, not {len(images)} labels from 0 to 9. {CURE}")
     return ImageSet(
-        TITLES[name], source, train_images[..., None], train_labels, test_images[..., None],
+        name, source, train_images[..., None], train_labels, test_images[..., None],
         test_labels,
     )  # fmt: skip
 

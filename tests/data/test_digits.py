@@ -21,7 +21,7 @@ def nearest(images, labels, queries):
 
 
 def test_shapes_and_names(digits):
-    assert digits.name == "digits (built-in)" and "seed 3" in digits.source
+    assert digits.name == "digits" and "seed 3" in digits.source
     assert [array.shape for array in digits[2:]] == [
         (6000, 28, 28, 1), (6000,), (1000, 28, 28, 1), (1000,)
     ]  # fmt: skip

@@ -97,7 +97,7 @@ def test_each_spelling_of_the_files_is_found(tmp_path, spelling):
         plain = content if name.endswith(".gz") else gzip.decompress(content)
         (tmp_path / name).write_bytes(plain)
     images = load_mnist(str(tmp_path))
-    assert images.name == "MNIST" and images.source == f"from {tmp_path}" and mark(images) == 7
+    assert images.name == "mnist" and images.source == f"from {tmp_path}" and mark(images) == 7
     assert images.train_images.shape == (5, 28, 28, 1)
     assert images.test_images.shape == (3, 28, 28, 1)
     assert images.train_labels.tolist() == [0, 1, 2, 3, 4] and images.test_labels.shape == (3,)
@@ -261,7 +261,7 @@ def test_the_line_is_printed_by_default(tmp_path, capsys):
 def test_without_mnist_the_built_in_digits_take_its_place_in_one_clear_line(tmp_path):
     lines = []
     images = load_images("mnist", report=lines.append)
-    assert images.name == "digits (built-in)" and len(images.train_images) == 60000
+    assert images.name == "digits" and len(images.train_images) == 60000
     (line,) = lines
     assert "\n" not in line and line.startswith("MNIST is not at hand, and no mirror gave it.")
     assert "digits (built-in): 60000 training and 10000 test images" in line

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,30 +165,13 @@ def test_numpy_alone_encodes_and_decodes(model, tmp_path, numpy):
     model.loss(images())
     model.save(tmp_path)
     np.save(tmp_path / "images.npy", images())
-    program = textwrap.dedent("""
-        import sys
-
-        def refuse(event, arguments):
-            if event.startswith("socket") or event == "subprocess.Popen" or (
-                event == "open" and arguments[1] and set(arguments[1]) & set("wax+")):
-                raise SystemExit(f"{event} {arguments[:2]}")
-
-        sys.addaudithook(refuse)
-        import numpy
-        from minae.models import VQVAE
-
-        model = VQVAE.load(sys.argv[1])
-        codes = model.encode(numpy.load(sys.argv[1] + "/images.npy"))
-        print(codes.ravel().tolist(), float(model.decode(codes).sum()))
-        outside = {name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
-        print(sorted(name for name in outside if not name.startswith("_")))
-    """)
     environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": ""}
-    done = subprocess.run([sys.executable, "-B", "-c", program, str(tmp_path)], text=True,
-                          env=environment, capture_output=True, cwd="/")
+    program = Path(__file__).with_name("embedded.py")
+    done = subprocess.run([sys.executable, "-B", program, tmp_path], text=True, env=environment,
+                          capture_output=True, cwd="/")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     codes = model.eval().encode(images())
     total = float(numpy(model.decode(codes)).sum())
     assert lines[0] == f"{numpy(codes).ravel().tolist()} {total}"
-    assert set(eval(lines[1])) <= {"numpy", "minae", "sitecustomize", "cython_runtime"}
+    assert set(lines[1].split()) <= {"numpy", "minae", "sitecustomize", "cython_runtime"}

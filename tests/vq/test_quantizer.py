@@ -132,12 +132,13 @@ def test_the_running_mean_is_sums_over_counts(numpy):
     """Against the paper's own form, m = decay m + (1 - decay) sum and N alike, e = m / N."""
     q = vq.VectorQuantizerEMA(6, 3, init="random", revive=0, decay=0.9)
     n, m = np.ones(6), book(q).astype("float64")
-    for step in range(50):
+    for step in range(150):
         x = vectors(40, 3, seed=step)
         codes = numpy(q(x).codes)
         one_hot = np.eye(6)[codes]
-        n = 0.9 * n + 0.1 * one_hot.sum(axis=0)
-        m = 0.9 * m + 0.1 * one_hot.T @ numpy(x)
+        decay = min(0.9, (1 + step) / (10 + step))  # shorter at first
+        n = decay * n + (1 - decay) * one_hot.sum(axis=0)
+        m = decay * m + (1 - decay) * one_hot.T @ numpy(x)
         np.testing.assert_allclose(book(q), m / n[:, None], rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(numpy(q.use), n, rtol=1e-4)
 
