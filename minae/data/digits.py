@@ -145,7 +145,8 @@ def _ink(points: Any, spacing: Any, rng: numpy.random.Generator) -> Any:
     pen = numpy.clip(rng.normal(0.74, 0.15, len(points)), 0.48, 1.3).astype("float32")  # pixels
     near = points.swapaxes(1, 2)[..., None] - numpy.arange(28, dtype="float32")
     near *= (math.sqrt(0.5) / pen)[:, None, None, None]
-    # Beyond exp(-20) products would become subnormal numbers, on which a processor is slow (4 x).
+    # Beyond exp(-20) products become subnormal numbers, on which a processor is slow: 20,000 digits
+    # would take 2.1 s instead of 0.5 s (generated_digits(20000, 0), 2 cores).
     near = numpy.exp(-numpy.minimum(near * near, 20))  # (n, x or y, points, 28)
     ink = near[:, 1].swapaxes(1, 2) @ near[:, 0]  # (n, 28 y, 28 x): a Gaussian is separable
     # The middle of a straight stroke is sqrt(2 pi) pen / spacing; 2.2 makes it flat and round.

@@ -80,15 +80,14 @@ def _download(url: str, size: int, timeout: float) -> bytes:
     The time-out of a socket is for each read, and does not cover names, redirects or a header that
     comes letter by letter; a thread can be left to itself.
     """
-    end = time.monotonic() + timeout + size / _SLOWEST
     pieces: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(url, size, timeout, end, pieces), daemon=True).start()
+    threading.Thread(target=_read, args=(url, size, timeout, pieces), daemon=True).start()
     data = bytearray()
     while True:
         try:
-            piece = pieces.get(timeout=max(min(timeout, end - time.monotonic()), 0))
+            piece = pieces.get(timeout=timeout)
         except queue.Empty:
-            raise TimeoutError(f"timed out with {len(data)} of {size} bytes") from None
+            raise TimeoutError(f"timed out after {timeout:g} s of silence") from None
         if isinstance(piece, Exception):
             raise piece
         if not piece:
@@ -96,20 +95,19 @@ def _download(url: str, size: int, timeout: float) -> bytes:
         data += piece
 
 
-def _read(url: str, size: int, timeout: float, end: float, pieces: queue.SimpleQueue) -> None:
+def _read(url: str, size: int, timeout: float, pieces: queue.SimpleQueue) -> None:
     """Put the bytes at ``url`` into ``pieces`` as they come, then ``b""``, or the error."""
+    end = time.monotonic() + timeout + size / _SLOWEST
     left = size + 1
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "minae"})
         with urllib.request.urlopen(request, timeout=timeout) as response:
-            while left and time.monotonic() < end:
-                piece = response.read1(min(left, _PIECE))
+            while left and (piece := response.read1(min(left, _PIECE))):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"too slow: {size + 1 - left} of {size} bytes so far")
                 pieces.put(piece)
-                if not piece:
-                    return
                 left -= len(piece)
-        if not left:
-            pieces.put(b"")
+        pieces.put(b"")
     except Exception as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()

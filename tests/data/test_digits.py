@@ -1,5 +1,7 @@
 """The built-in digits are repeatable, look like MNIST in numbers, and can be told apart."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,8 @@ def test_a_seed_determines_every_byte(digits):
     assert all(a.tobytes() != b.tobytes() for a, b in zip(digits[2:], other[2:]))
     fewer = generated_digits(train=10, test=1000, seed=3)
     np.testing.assert_array_equal(fewer.test_images, digits.test_images)
-    assert not np.array_equal(digits.train_images[:1000], digits.test_images)
+    same = generated_digits(train=1000, test=1000, seed=3)
+    assert not np.array_equal(same.train_images, same.test_images)
 
 
 def test_the_generator_continues():
@@ -67,6 +70,16 @@ def test_every_way_to_write_a_digit_is_used():
     assert points.min() > -0.15 and points.max() < 1.15
     steps = np.linalg.norm(np.diff(points, axis=1), axis=2)
     assert (np.median(steps, axis=1) < lengths / 60).all()  # at equal distances
+
+
+def test_each_digit_is_written_in_all_its_ways(monkeypatch):
+    line = np.stack([np.linspace(0, 1, 64), np.zeros(64)], axis=1)
+    ways = np.array([line, line[:, ::-1]], "float32")  # lying and standing
+    glyphs = np.zeros(10, int), np.full(10, 2), ways, np.ones(2, "float32")
+    monkeypatch.setattr(sys.modules[draw_digits.__module__], "_glyphs", lambda: glyphs)
+    images = draw_digits(np.zeros(300, int), np.random.default_rng(0))[..., 0]
+    widths, heights = ((images.max(axis) > 0).sum(1) for axis in (1, 2))
+    assert 0.4 < (widths > heights).mean() < 0.6
 
 
 def test_digits_can_be_told_apart(digits):

@@ -40,13 +40,22 @@ class Mirror(http.server.BaseHTTPRequestHandler):
             self.send_response(301)
             self.send_header("Location", "/good")
             self.end_headers()
+        elif way == "steady":
+            self.answer(length=len(CONTENT))
+            for i in range(0, len(CONTENT), 32000):
+                self.wfile.write(CONTENT[i : i + 32000])
+                self.server.stop.wait(0.1)
+        elif way == "endless":
+            self.answer(length=400 * len(CONTENT))
+            for _ in range(400):
+                self.wfile.write(CONTENT)
+                self.server.sent += len(CONTENT)
         else:
             body = {
                 "good": CONTENT,
                 "other": CONTENT[::-1],
                 "short": CONTENT[:-1],
                 "long": CONTENT + b"x",
-                "endless": CONTENT * 400,
                 "empty": b"",
                 "html": b"\n<!DOCTYPE html><p>Sign in to the network",
             }.get(way, CONTENT[:5000])
@@ -79,14 +88,14 @@ def mirror(monkeypatch):
     """``mirror(way)``: the URL of a local mirror that fails in this way."""
     monkeypatch.setenv("no_proxy", "*")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    server.asked, server.stop = [], threading.Event()
+    server.asked, server.sent, server.stop = [], 0, threading.Event()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
 
     def url(way):
         return f"http://127.0.0.1:{server.server_port}/{way}"
 
-    url.asked = server.asked
+    url.asked, url.sent = server.asked, lambda: server.sent
     yield url
     server.stop.set()
     server.shutdown()
@@ -140,6 +149,13 @@ def test_after_a_faulty_mirror_the_next_is_tried(mirror, tmp_path, way):
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+def test_no_more_is_read_than_the_file_may_have(mirror, tmp_path):
+    with pytest.raises(FetchError, match="more instead of"):
+        get([mirror("endless")], tmp_path / "file")
+    time.sleep(0.1)
+    assert mirror.sent() < 2e7  # of 102 MB: what the buffers between the two hold
+
+
 @pytest.mark.parametrize("way", ["silent", "letters"])
 def test_silence_and_endless_headers_are_given_up(mirror, tmp_path, way):
     began = time.monotonic()
@@ -148,11 +164,15 @@ def test_silence_and_endless_headers_are_given_up(mirror, tmp_path, way):
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+def test_a_slow_mirror_has_time_by_the_size_of_the_file(mirror, tmp_path):
+    assert get([mirror("steady")], tmp_path / "file", timeout=0.5) == mirror("steady")  # 0.8 s
+
+
 def test_a_body_that_drips_is_given_up(mirror, tmp_path, monkeypatch):
     module = sys.modules[fetch.__module__]
     monkeypatch.setattr(module, "_SLOWEST", len(CONTENT) * 2)  # half a second for it all
     began = time.monotonic()
-    with pytest.raises(FetchError, match=r"timed out with \d+ of 256000 bytes"):
+    with pytest.raises(FetchError, match=r"too slow: \d+ of 256000 bytes so far"):
         get([mirror("drip")], tmp_path / "file", timeout=0.3)
     assert 0.3 < time.monotonic() - began < 4
     assert os.listdir(tmp_path) == []

@@ -91,6 +91,14 @@ def test_nothing_may_follow(tmp_path):
     refused(tmp_path, gzip.compress(idx(SMALL)) + b"\0", "follow the end of its gzip")
 
 
+def test_nothing_may_follow_where_a_piece_ends_with_the_stream(tmp_path):
+    content = gzip.compress(idx(SMALL))
+    name = b"n" * ((1 << 16) - len(content) - 1) + b"\0"
+    content = content[:3] + b"\x08" + content[4:10] + name + content[10:]  # 0x08: it has a name
+    np.testing.assert_array_equal(read(tmp_path, content), SMALL)
+    refused(tmp_path, content + b"\0", "follow the end of its gzip")
+
+
 def test_a_second_gzip_member_is_refused(tmp_path):
     whole = idx(SMALL)
     refused(tmp_path, gzip.compress(whole[:20]) + gzip.compress(whole[20:]))
