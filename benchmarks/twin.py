@@ -21,6 +21,7 @@ class Quantizer(nn.Module):
     def __init__(self, codes=512, features=64, ema=0.99, init="kmeans", revive=0.1):
         super().__init__()
         self.ema, self.placed, self.revive = ema, init == "random", revive
+        self.batches = 0
         book = torch.randn(codes, features)
         self.codebook = nn.Parameter(book, requires_grad=ema is None)
         self.register_buffer("use", torch.ones(codes))
@@ -46,6 +47,8 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def learn(self, flat, codes, decay=0.99):
+        decay = min(decay, (1 + self.batches) / (10 + self.batches))  # shorter at first
+        self.batches += 1
         sizes = torch.bincount(codes, minlength=len(self.use)).float()
         self.use.lerp_(sizes, 1 - decay)
         if self.ema is not None:

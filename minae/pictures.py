@@ -57,13 +57,17 @@ def code_grids(path: Any, images: Any, codes: Any, count: int) -> None:
     """Each image above its grid of codes (n, rows, columns), a colour and a number for each."""
     images, codes = numpy.clip(asnumpy(images), 0, 1), asnumpy(codes)
     figure = _figure(2.3 * len(images), 4.6)
+    from matplotlib.patheffects import withStroke
+
+    outline = [withStroke(linewidth=1.5, foreground="black")]
     axes = figure.subplots(2, len(images), squeeze=False)
     colors = numpy.random.default_rng(0).permutation(count)  # so that near numbers look different
     for above, below, image, grid in zip(*axes, images, codes):
         above.imshow(image if image.shape[2] == 3 else image[:, :, 0], cmap="gray", vmin=0, vmax=1)
         below.imshow(colors[grid], cmap="nipy_spectral", vmin=-count * 0.1, vmax=count * 1.1)
         for (row, column), code in numpy.ndenumerate(grid):
-            below.text(column, row, code, ha="center", va="center", fontsize=6, color="white")
+            below.text(column, row, code, ha="center", va="center", fontsize=6, color="white",
+                       path_effects=outline)
         above.set_axis_off()
         below.set_axis_off()
     _write(path, figure)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import random
-from .backend import numpy, xp
+from .backend import numpy, quiet, xp
 from .data import batches
 from .io import FormatError, load, load_metadata, save, write_file
 from .nn import Module
@@ -48,18 +48,14 @@ def fit(
     last = min(epochs * per_epoch, steps or sys.maxsize)
     done = run.restore(model, optimizer)
     model.train()
-    with progress(done, last, batch_size, out or sys.stdout) as show, interrupts() as asked:
+    bar = progress(done, last, batch_size, out or sys.stdout)
+    with bar as show, interrupts() as asked, quiet():  # of overflow the loss will tell
         saved = time.monotonic()
         while done < last:
             epoch, position = divmod(done, per_epoch)
             for batch in batches(images, batch_size, seed=seed, epoch=epoch, start=position):
                 started = time.perf_counter()
-                loss, figures = model.loss(batch)
-                if not math.isfinite(loss.item()):
-                    raise FloatingPointError(
-                        f"the loss is {loss.item()} at step {done + 1}: lower the learning rate, or"
-                        f" find the first NaN with --debug; the checkpoint is of step {run.saved}"
-                    )
+                loss, figures = _loss(model, batch, done + 1, run.saved)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -77,6 +73,19 @@ def fit(
                 raise KeyboardInterrupt(f"saved at step {done}; go on with --resume {run.folder}")
     if done > run.saved:
         run.save(model, optimizer)
+
+
+def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str, Any]]:
+    try:
+        loss, figures = model.loss(batch)
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"the loss is {loss.item()}")
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            f"{error}, at step {step}: lower the learning rate, or find the first NaN with --debug;"
+            f" the checkpoint is of step {saved}"
+        ) from error
+    return loss, figures
 
 
 # --- The run folder ------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
-"""Batches in a seeded order. The order is a function of (seed, epoch): a resumed run needs no state.
-"""
+"""Batches in an order that follows from (seed, epoch) alone: a resumed run needs no state."""
 
 from __future__ import annotations
 
@@ -26,9 +25,7 @@ def batch_indices(
     return (order[i : i + size] for i in range(start * size, count, size))
 
 
-def batches(
-    images: Any, size: int, *, seed: int, epoch: int, start: int = 0
-) -> Iterator[Array]:
+def batches(images: Any, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Array]:
     """The ``images`` (n, ...), a host array, as batches of ``pixels``: see ``batch_indices``."""
     order = batch_indices(len(images), size, seed=seed, epoch=epoch, start=start)
     return (pixels(images[chosen]) for chosen in order)

@@ -113,7 +113,7 @@ def generated_digits(train: int = 60000, test: int = 10000, seed: int = 0) -> Im
         rng = numpy.random.default_rng([seed, part])  # one does not depend on the other's length
         labels = rng.integers(0, 10, count, numpy.uint8)
         arrays += [draw_digits(labels, rng), labels]
-    return ImageSet("digits (built-in)", f"drawn by minae with seed {seed}", *arrays)
+    return ImageSet("digits", f"drawn by minae, seed {seed}", *arrays)
 
 
 def _hand(labels: numpy.ndarray, rng: numpy.random.Generator) -> tuple[Any, Any]:
@@ -158,20 +158,21 @@ def _ink(points: Any, spacing: Any, rng: numpy.random.Generator) -> Any:
 def _glyphs() -> tuple[numpy.ndarray, ...]:
     """For each digit its first glyph and their number; for each glyph its points and length."""
     counts = [len(_GLYPHS[digit]) for digit in range(10)]
-    glyphs, lengths = zip(*(_way(glyph) for digit in range(10) for glyph in _GLYPHS[digit]))
+    ways, lengths = zip(*(_way(glyph) for digit in range(10) for glyph in _GLYPHS[digit]))
     first = numpy.cumsum([0, *counts[:-1]])
-    return first, numpy.array(counts), numpy.array(glyphs, "float32"), numpy.array(lengths, "float32")
+    points = numpy.array(ways, "float32")
+    return first, numpy.array(counts), points, numpy.array(lengths, "float32")
 
 
 def _way(strokes: Any) -> tuple[numpy.ndarray, float]:
     """``_POINTS`` points at equal distances along the strokes, and the length of them all."""
     curves = [_curve(numpy.array(stroke)) for stroke in strokes]
     steps = [numpy.hypot(*numpy.diff(curve, axis=0).T) for curve in curves]
-    steps = numpy.concatenate([numpy.append(0, step) for step in steps])  # the pen is lifted for 0
-    along = numpy.cumsum(steps)
+    along = numpy.cumsum(numpy.concatenate([numpy.append(0, s) for s in steps]))  # no ink between
     places = (numpy.arange(_POINTS) + 0.5) * along[-1] / _POINTS
     x, y = numpy.concatenate(curves).T
-    return numpy.stack([numpy.interp(places, along, x), numpy.interp(places, along, y)], 1), along[-1]
+    points = [numpy.interp(places, along, x), numpy.interp(places, along, y)]
+    return numpy.stack(points, axis=1), along[-1]
 
 
 def _curve(knots: numpy.ndarray) -> numpy.ndarray:
@@ -182,10 +183,10 @@ def _curve(knots: numpy.ndarray) -> numpy.ndarray:
     before, after = 2 * knots[0] - knots[1], 2 * knots[-1] - knots[-2]
     knots = numpy.stack([before, *knots, after])
     t = numpy.linspace(0, 1, 32)[:, None]
-    pieces = []
+    curve = []
     for a, b, c, d in zip(knots, knots[1:], knots[2:], knots[3:]):
         if (b == c).all():
             continue  # a corner: its neighbours end here with a slope of their own
         bend = (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-        pieces.append(b + 0.5 * ((c - a) * t + bend))
-    return numpy.concatenate(pieces)
+        curve.append(b + 0.5 * ((c - a) * t + bend))
+    return numpy.concatenate(curve)

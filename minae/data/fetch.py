@@ -15,8 +15,8 @@ from typing import Any
 from ..io import write_file
 
 CURE = (
-    "Put the files into a folder and pass it (--data-dir, or data_dir=), or set MINAE_DATA to the "
-    "folder above it."
+    "Put the files into a folder and pass it (--data-dir, or data_dir=), or into mnist/ or "
+    "fashion_mnist/ in the folder that MINAE_DATA names."
 )
 _SLOWEST = 1 << 16  # bytes per second: slower than that, a mirror is left for the next
 _PIECE = 1 << 16  # bytes
@@ -62,7 +62,8 @@ def _check(data: bytes, size: int, sha256: str) -> None:
     if data[:64].lstrip()[:1] == b"<":
         raise ValueError("it sent a web page, not the file")
     if len(data) != size:
-        raise ValueError(f"it sent {'more than' if len(data) > size else len(data)} of {size} bytes")
+        sent = f"{len(data)} bytes" if len(data) < size else "more"
+        raise ValueError(f"it sent {sent} instead of {size} bytes")
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError("it sent another file: its SHA-256 is wrong")
 

@@ -19,7 +19,7 @@ from .idx import read_idx
 from .images import ImageSet
 
 PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}  # by the name of the folder
+TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits (built-in)"}
 MIRRORS = {
     "mnist": [
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -74,6 +74,7 @@ def load_images(
     Where MNIST is neither at hand nor to be fetched, the built-in "digits" take its place, and the
     line says so. Raises ValueError for another name, and what the loaders raise.
     """
+    before = after = ""
     if dataset == "digits":
         if data_dir is not None:
             raise ValueError("the built-in digits are drawn, not read: leave out data_dir")
@@ -82,17 +83,15 @@ def load_images(
         try:
             images = load_mnist(data_dir)
         except FetchError:
-            report(
-                "MNIST is not at hand and no mirror gave it: built-in digits, which are no "
-                f"measure of it, take its place. {CURE}"
-            )
+            before = "MNIST is not at hand, and no mirror gave it. In its place, "
+            after = f". {CURE}"
             images = generated_digits()
     elif dataset == "fashion":
         images = load_fashion_mnist(data_dir)
     else:
         raise ValueError(f"dataset is {dataset!r}; choose mnist, fashion or digits")
     counts = f"{len(images.train_images)} training and {len(images.test_images)} test images"
-    report(f"{images.name}: {counts}, {images.source}")
+    report(f"{before}{TITLES[images.name]}: {counts}, {images.source}{after}")
     return images
 
 
@@ -132,13 +131,13 @@ def _read(name: str, source: str, paths: list[Any]) -> ImageSet:
     train_images, train_labels, test_images, test_labels = arrays = [read_idx(p) for p in paths]
     for images, path in zip(arrays[::2], paths[::2]):
         if images.shape[1:] != (28, 28):
-            raise FormatError(f"{path} holds {images.shape}, not images (n, 28, 28)")
+            raise FormatError(f"{path} holds {images.shape}, not images (n, 28, 28). {CURE}")
     for labels, images, path in zip(arrays[1::2], arrays[::2], paths[1::2]):
         if labels.shape != images.shape[:1] or labels.max() > 9:
             found = f"{labels.shape} up to {labels.max()}"
-            raise FormatError(f"{path} holds {found}, not {len(images)} labels from 0 to 9")
+            raise FormatError(f"{path} holds {found}, not {len(images)} labels from 0 to 9. {CURE}")
     return ImageSet(
-        TITLES[name], source, train_images[..., None], train_labels, test_images[..., None],
+        name, source, train_images[..., None], train_labels, test_images[..., None],
         test_labels,
     )  # fmt: skip
 
@@ -159,9 +158,10 @@ def _from_cache(name: str) -> ImageSet:
     except FetchError:
         raise
     except OSError as error:
+        reason = error.strerror or error
         raise OSError(
-            f"the cache {folder} cannot be used ({error.strerror or error}): set MINAE_CACHE to a folder "
-            f"that can be written. {CURE}"
+            f"the cache {folder} cannot be used ({reason}): set MINAE_CACHE to a folder that can "
+            f"be written. {CURE}"
         ) from None
     return _read(name, source, paths)
 

@@ -147,13 +147,26 @@ class VQVAE(Module):
         Raises FileNotFoundError without one there, FormatError for a damaged or foreign file.
         """
         path = Path(folder) / WEIGHTS
-        metadata = load_metadata(path)
-        if metadata.get("model") != "VQVAE":
-            raise FormatError(f"{path} holds no VQVAE")
-        model = cls(**metadata["config"])
-        model.load_state_dict(load(path))
+        metadata, arrays = load_metadata(path), load(path)
+        try:
+            config = metadata["config"]
+            if metadata["model"] != "VQVAE" or _sizes(arrays).items() - config.items():
+                raise ValueError("it was saved by something else")
+            model = cls(**config)
+            model.load_state_dict(arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path} holds no VQVAE: {error}") from error
         model.eval()
         return model
+
+
+def _sizes(arrays: dict[str, Any]) -> dict[str, int]:
+    """What the shapes say of the network, so that no file makes us build more than it holds."""
+    codes, features = arrays["quantizer.codebook"].shape
+    channels, hidden = arrays["encoder.0.weight"].shape[2], arrays["encoder.2.weight"].shape[3]
+    residual = arrays["encoder.5.spread.weight"].shape[3]
+    return {"channels": channels, "codes": codes, "features": features, "hidden": hidden,
+            "residual": residual}
 
 
 def _blocks(x: Any) -> Iterator[Any]:

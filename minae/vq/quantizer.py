@@ -54,6 +54,9 @@ class VectorQuantizer(Module):
       normally distributed.
     - ``revive``: a codeword whose use, averaged over some ``1 / (1 - decay)`` batches, falls below
       this share of an even use is set to a vector of the batch, drawn at random. 0 never revives.
+
+    At first, while the vectors still move fast, averages reach back over a ninth of the batches
+    so far.
     """
 
     def __init__(
@@ -68,12 +71,16 @@ class VectorQuantizer(Module):
             raise ValueError(f"init is {init!r}; choose kmeans or random")
         self.codebook = Tensor(normal((codes, features), rng=rng), requires_grad=True)
         self.use = xp.ones(codes, "float32")  # a moving average of the vectors per batch
+        self.batches = xp.zeros(1, "int64")  # that it has averaged
         self.placed = xp.full(1, 0 if init == "kmeans" else codes)  # codewords k-means has set
         self.commitment, self.decay, self.revive = commitment, decay, revive
 
     def forward(self, x: Any) -> Quantized:
-        """Quantize vectors (..., D). Raises ValueError where one is not finite, or D differs."""
+        """Quantize vectors (..., D). Raises ValueError where D differs, FloatingPointError where
+        a vector is not finite."""
         vectors = entries(x).reshape(-1, self._features(x))
+        if not bool(xp.isfinite(vectors).all()):
+            raise FloatingPointError("the vectors to be quantized are not finite")
         if self.training:
             self._place(vectors)
         codes = self.encode(x)
@@ -116,7 +123,12 @@ class VectorQuantizer(Module):
 
     def _learn(self, vectors: Array, codes: Array, counts: Array) -> None:
         """What the codebook learns without a gradient: here only how much each code is used."""
-        self.use += (1 - self.decay) * (counts.astype("float32") - self.use)
+        self.batches += 1
+        self.use += self._newness() * (counts.astype("float32") - self.use)
+
+    def _newness(self) -> float:
+        """The share of the newest batch in an average."""
+        return max(1 - self.decay, 9 / (9 + int(self.batches[0])))
 
     def _place(self, vectors: Array) -> None:
         """Set codewords not placed yet to centres of ``vectors``, until all are."""
@@ -167,6 +179,6 @@ class VectorQuantizerEMA(VectorQuantizer):
         book = self.codebook.array
         sums = kernels.scatter_sum(vectors, codes, len(book))
         counts = counts.astype(book.dtype)[:, None]
-        share = (1 - self.decay) / xp.maximum(self.use, 1e-30)[:, None]
+        share = self._newness() / xp.maximum(self.use, 1e-30)[:, None]
         book += xp.where(counts > 0, share * (sums - counts * book), 0).astype(book.dtype)
         stamp(self.codebook)

@@ -132,12 +132,13 @@ def test_the_running_mean_is_sums_over_counts(numpy):
     """Against the paper's own form, m = decay m + (1 - decay) sum and N alike, e = m / N."""
     q = vq.VectorQuantizerEMA(6, 3, init="random", revive=0, decay=0.9)
     n, m = np.ones(6), book(q).astype("float64")
-    for step in range(50):
+    for step in range(150):
         x = vectors(40, 3, seed=step)
         codes = numpy(q(x).codes)
         one_hot = np.eye(6)[codes]
-        n = 0.9 * n + 0.1 * one_hot.sum(axis=0)
-        m = 0.9 * m + 0.1 * one_hot.T @ numpy(x)
+        decay = min(0.9, (1 + step) / (10 + step))  # shorter at first
+        n = decay * n + (1 - decay) * one_hot.sum(axis=0)
+        m = decay * m + (1 - decay) * one_hot.T @ numpy(x)
         np.testing.assert_allclose(book(q), m / n[:, None], rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(numpy(q.use), n, rtol=1e-4)
 
@@ -248,8 +249,10 @@ def test_what_does_not_fit_is_refused(kind):
     before = snapshot(q)
     bad = vectors(5, 3)
     bad[2, 1] = np.nan
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(FloatingPointError, match="not finite"):
         q(bad)
+    with pytest.raises(ValueError, match="not finite"):
+        q.encode(bad)
     assert snapshot(q) == before
     with pytest.raises(ValueError, match=r"codes must be in \[0, 4\), got 4"):
         q.decode([0, 4])

@@ -1,0 +1,468 @@
+"""Every layer and optimizer against its twin in PyTorch, weights copied and layouts changed.
+
+PyTorch computes in float64 whatever our dtype, so that a difference is minae's alone.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_torch_ops import agree
+
+import minae
+from minae import Tensor, nn, optim
+
+torch = pytest.importorskip("torch", reason="PyTorch is an oracle: pip install minae[oracles]")
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest entry, at every order
+FLOATS = pytest.mark.parametrize("dtype", TOLERANCE)
+FILTERS = {nn.Conv2d: (3, 2, 0, 1), nn.ConvTranspose2d: (3, 2, 0, 1), nn.Linear: (1, 0)}
+
+
+class Twin(NamedTuple):
+    """A layer, its counterpart, and the shape of its input, in our layout, or the codes."""
+
+    name: str
+    ours: Callable
+    theirs: Callable
+    input: Any
+
+
+# --- The door between the two layouts ------------------------------------------------------------
+
+
+def axes_of_weights(layer: Any) -> tuple[int, ...] | None:
+    """The order in which PyTorch has the axes of our weight; None where it is the same."""
+    return FILTERS.get(type(layer))
+
+
+def to_torch(values: np.ndarray, axes: tuple | None = None) -> Any:
+    z = torch.tensor(values)
+    z = z.double() if z.is_floating_point() else z
+    return z.permute(axes) if axes and z.ndim == len(axes) else z
+
+
+def from_torch(z: Any, axes: tuple | None = None) -> Any:
+    return z.permute(*np.argsort(axes).tolist()) if axes and z.ndim == len(axes) else z
+
+
+def features_first(z: Any) -> Any:
+    return z.movedim(-1, 1) if z.ndim == 4 and z.is_floating_point() else z
+
+
+def features_last(z: Any) -> Any:
+    return z.movedim(1, -1) if z.ndim == 4 else z
+
+
+def places(ours: Any, theirs: Any) -> list[tuple]:
+    """What we hold, what they hold, and how the axes differ, for each parameter and buffer."""
+    counterpart = dict(theirs.named_modules())
+    found = []
+    for path, layer in ours.named_modules():
+        twin = counterpart[path]
+        for name, x in vars(layer).items():
+            if isinstance(x, (Tensor, minae.backend.ndarray)):
+                found.append((x, getattr(twin, name), axes_of_weights(layer)))
+    kept = [name for name in theirs.state_dict() if not name.endswith("num_batches_tracked")]
+    assert sorted(kept) == sorted(ours.state_dict())
+    return found
+
+
+def pair(twin: Twin, dtype: str) -> tuple:
+    """Both layers in the same state, away from where scales are 1 and shifts 0."""
+    minae.seed(0)
+    rng = np.random.default_rng(0)
+    ours, theirs = twin.ours().astype(dtype), twin.theirs().double()
+    for p in ours.parameters():
+        p.data += (0.1 * rng.standard_normal(p.shape)).astype(dtype)
+    for x, z, axes in places(ours, theirs):
+        with torch.no_grad():
+            z.copy_(to_torch(np.array(minae.backend.asnumpy(getattr(x, "array", x))), axes))
+    return ours, theirs
+
+
+# --- Layers --------------------------------------------------------------------------------------
+
+
+def check(twin: Twin, dtype: str, array: Callable, numpy: Callable) -> None:
+    """Results, gradients, gradients of a function of the gradients, and what the buffers become."""
+    ours, theirs = pair(twin, dtype)
+    rng = np.random.default_rng(1)
+    codes = isinstance(twin.input, list)
+    values = np.array(twin.input) if codes else rng.standard_normal(twin.input).astype(dtype)
+    x = array(values) if codes else Tensor(array(values), requires_grad=True)
+    z = to_torch(values)
+    parameters = [place for place in places(ours, theirs) if isinstance(place[0], Tensor)]
+    xs, zs = [p for p, _, _ in parameters], [p for _, p, _ in parameters]
+    axes = [each for _, _, each in parameters]
+    if not codes:
+        xs, zs, axes = [x, *xs], [z.requires_grad_(), *zs], [None, *axes]
+
+    y, w = ours(x), features_last(theirs(features_first(z)))
+    assert y.dtype == dtype
+    agree(numpy(y), w, TOLERANCE[dtype], "values")
+
+    seed = rng.standard_normal(y.shape).astype(dtype)
+    recorded = minae.grad(y, xs, array(seed), create_graph=True)
+    expected = torch.autograd.grad(w, zs, to_torch(seed), create_graph=True)
+    for i, (p, g, h, each) in enumerate(zip(xs, recorded, expected, axes, strict=True)):
+        assert (g.dtype, g.shape) == (p.dtype, p.shape)
+        agree(numpy(g), from_torch(h, each), TOLERANCE[dtype], f"gradient {i}")
+    for g, h, each in zip(minae.grad(y, xs, array(seed), retain_graph=True), expected, axes):
+        agree(numpy(g), from_torch(h, each), TOLERANCE[dtype], "gradient, not recorded")
+
+    slope, their_slope = 0.0, 0.0
+    for g, h, each in zip(recorded, expected, axes):
+        direction = rng.standard_normal(g.shape).astype(dtype)
+        slope = slope + (g * g * array(direction)).sum() + (g * array(direction)).sum()
+        h = from_torch(h, each)
+        their_slope = their_slope + ((h * h + h) * to_torch(direction)).sum()
+    if not slope.requires_grad:  # where the layer is linear in all that has a gradient
+        assert not their_slope.requires_grad
+        return
+    second = torch.autograd.grad(their_slope, zs, materialize_grads=True)
+    for i, (g, h, each) in enumerate(zip(minae.grad(slope, xs), second, axes, strict=True)):
+        agree(numpy(g), from_torch(h, each), TOLERANCE[dtype], f"second-order gradient {i}")
+
+
+def conv(case: str, shape: tuple, *args: Any, **options: Any) -> Twin:
+    return Twin(
+        f"Conv2d: {case}", lambda: nn.Conv2d(*args, **options),
+        lambda: torch.nn.Conv2d(*args, **options), shape,
+    )
+
+
+def transposed(case: str, shape: tuple, *args: Any, **options: Any) -> Twin:
+    return Twin(
+        f"ConvTranspose2d: {case}", lambda: nn.ConvTranspose2d(*args, **options),
+        lambda: torch.nn.ConvTranspose2d(*args, **options), shape,
+    )
+
+
+def autoencoder() -> Any:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 4, 2, 1, bias=False), nn.BatchNorm2d(4), minae.tanh,
+        nn.Sequential(nn.Conv2d(4, 4, 1), minae.silu, nn.GroupNorm(2, 4)),
+        nn.ConvTranspose2d(4, 2, 4, 2, 1), minae.sigmoid,
+    )  # fmt: skip
+
+
+def their_autoencoder() -> Any:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(2, 4, 4, 2, 1, bias=False), torch.nn.BatchNorm2d(4), torch.nn.Tanh(),
+        torch.nn.Sequential(torch.nn.Conv2d(4, 4, 1), torch.nn.SiLU(), torch.nn.GroupNorm(2, 4)),
+        torch.nn.ConvTranspose2d(4, 2, 4, 2, 1), torch.nn.Sigmoid(),
+    )  # fmt: skip
+
+
+TWINS = [
+    *(
+        Twin(
+            f"Linear: {shape}, {bias=}", lambda bias=bias: nn.Linear(3, 4, bias),
+            lambda bias=bias: torch.nn.Linear(3, 4, bias), shape,
+        )
+        for shape in ((3,), (5, 3), (2, 5, 3))
+        for bias in (True, False)
+    ),
+    Twin(
+        "Embedding: some twice", lambda: nn.Embedding(5, 3), lambda: torch.nn.Embedding(5, 3),
+        [[0, 4, 4], [4, 1, 0]],
+    ),
+    conv("defaults", (2, 5, 6, 3), 3, 4, 3),
+    conv("no bias", (2, 5, 6, 3), 3, 4, 3, bias=False),
+    conv("halving", (2, 8, 6, 2), 2, 3, 4, 2, 1),
+    conv("pairs", (2, 7, 8, 2), 2, 3, (2, 3), (2, 1), (0, 2), (1, 2)),
+    conv("groups", (2, 4, 4, 6), 6, 9, (2, 1), groups=3),
+    transposed("defaults", (2, 3, 4, 3), 3, 4, 3),
+    transposed("no bias", (2, 3, 4, 3), 3, 4, 3, bias=False),
+    transposed("doubling", (2, 4, 3, 2), 2, 3, 4, 2, 1),
+    transposed("pairs", (2, 3, 4, 2), 2, 3, (2, 3), (3, 2), (1, 2), (2, 0), dilation=(1, 2)),
+    transposed("groups", (2, 3, 3, 6), 6, 9, (2, 1), 2, groups=3),
+    *(
+        Twin(
+            f"LayerNorm: {shape}", lambda: nn.LayerNorm(4, 1e-3),
+            lambda: torch.nn.LayerNorm(4, 1e-3), shape,
+        )
+        for shape in ((4,), (2, 3, 4))
+    ),
+    *(
+        Twin(
+            f"GroupNorm: {groups} groups", lambda groups=groups: nn.GroupNorm(groups, 6, 1e-3),
+            lambda groups=groups: torch.nn.GroupNorm(groups, 6, 1e-3), (2, 3, 2, 6),
+        )
+        for groups in (1, 2, 6)
+    ),
+    Twin(
+        "BatchNorm2d: in training", lambda: nn.BatchNorm2d(3, 1e-3),
+        lambda: torch.nn.BatchNorm2d(3, 1e-3), (4, 2, 3, 3),
+    ),
+    Twin(
+        "BatchNorm2d: in evaluation", lambda: nn.BatchNorm2d(3, 1e-3).eval(),
+        lambda: torch.nn.BatchNorm2d(3, 1e-3).eval(), (1, 2, 3, 3),
+    ),
+    Twin(
+        "Dropout: in evaluation", lambda: nn.Sequential(nn.Linear(3, 2), nn.Dropout()).eval(),
+        lambda: torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout()).eval(), (4, 3),
+    ),
+    Twin("Sequential: auto-encoder", autoencoder, their_autoencoder, (3, 6, 8, 2)),
+]  # fmt: skip
+
+
+@FLOATS
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
+def test_layer_agrees_with_torch(twin, dtype, array, numpy):
+    check(twin, dtype, array, numpy)
+
+
+def test_every_layer_has_a_twin():
+    layers = {name for name in nn.__all__ if inspect.isclass(getattr(nn, name))} - {"Module"}
+    assert layers == {twin.name.split(":")[0] for twin in TWINS}
+
+
+two = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@st.composite
+def convolutions(draw: Any) -> tuple[dict, tuple]:
+    """Arguments of a convolution and the size of an image that it fits."""
+    groups = draw(st.integers(1, 3))
+    kernel, stride, dilation = draw(two), draw(two), draw(two)
+    padding = tuple(draw(st.integers(0, 2)) for _ in range(2))
+    size = tuple(
+        draw(st.integers(max(d * (k - 1) + 1 - 2 * p, 1), 8))
+        for k, d, p in zip(kernel, dilation, padding)
+    )
+    options = {
+        "inputs": groups * draw(st.integers(1, 2)), "outputs": groups * draw(st.integers(1, 2)),
+        "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+        "groups": groups, "bias": draw(st.booleans()),
+    }  # fmt: skip
+    return options, (draw(st.integers(1, 2)), *size)
+
+
+@st.composite
+def transposed_convolutions(draw: Any) -> tuple[dict, tuple]:
+    options, (batch, *_) = draw(convolutions())
+    steps = zip(options["kernel"], options["stride"], options["dilation"], options["padding"])
+    extra = tuple(draw(st.integers(0, s - 1)) for s in options["stride"])
+    size = [
+        draw(st.integers(max(1, math.ceil((2 * p - d * (k - 1) - e) / s) + 1), 6))
+        for (k, s, d, p), e in zip(steps, extra)
+    ]
+    return options | {"output_padding": extra}, (batch, *size)
+
+
+def their_arguments(options: dict) -> dict:
+    renamed = {"inputs": "in_channels", "outputs": "out_channels", "kernel": "kernel_size"}
+    return {renamed.get(name, name): value for name, value in options.items()}
+
+
+def check_drawn(drawn: tuple, ours: Any, theirs: Any, array: Callable, numpy: Callable) -> None:
+    options, shape = drawn
+    twin = Twin(
+        "drawn", lambda: ours(**options), lambda: theirs(**their_arguments(options)),
+        (*shape, options["inputs"]),
+    )
+    check(twin, "float64", array, numpy)
+
+
+@settings(max_examples=60)
+@given(drawn=convolutions())
+def test_drawn_convolutions_agree_with_torch(drawn, array, numpy):
+    check_drawn(drawn, nn.Conv2d, torch.nn.Conv2d, array, numpy)
+
+
+@settings(max_examples=60)
+@given(drawn=transposed_convolutions())
+def test_drawn_transposed_convolutions_agree_with_torch(drawn, array, numpy):
+    check_drawn(drawn, nn.ConvTranspose2d, torch.nn.ConvTranspose2d, array, numpy)
+
+
+@FLOATS
+@pytest.mark.parametrize("momentum", [0.1, 0.5])
+def test_batch_norm_over_several_batches(dtype, momentum, array, numpy):
+    """The running statistics are those of PyTorch after each batch, and serve evaluation."""
+    ours, theirs = pair(
+        Twin(
+            "", lambda: nn.BatchNorm2d(3, momentum=momentum),
+            lambda: torch.nn.BatchNorm2d(3, momentum=momentum), None,
+        ),
+        dtype,
+    )
+    rng, tolerance = np.random.default_rng(2), TOLERANCE[dtype]
+    for batch in (2, 5, 1):
+        x = (rng.standard_normal((batch, 2, 3, 3)) * [1, 2, 0.1] + [0, 1, -5]).astype(dtype)
+        y, z = ours(array(x)), theirs(features_first(to_torch(x)))
+        agree(numpy(y), features_last(z), tolerance, "in training")
+        agree(numpy(ours.running_mean), theirs.running_mean, tolerance, "running mean")
+        agree(numpy(ours.running_var), theirs.running_var, tolerance, "running variance")
+    ours.eval(), theirs.eval()
+    agree(numpy(ours(array(x))), features_last(theirs(features_first(to_torch(x)))), tolerance, "")
+    agree(numpy(ours.running_mean), theirs.running_mean, tolerance, "running mean")
+
+
+# --- Optimizers ----------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "SGD": (lambda ps: optim.SGD(ps, 0.05), lambda ps: torch.optim.SGD(ps, 0.05)),
+    "SGD, momentum": (
+        lambda ps: optim.SGD(ps, 0.05, momentum=0.9),
+        lambda ps: torch.optim.SGD(ps, 0.05, momentum=0.9),
+    ),
+    "SGD, decay": (
+        lambda ps: optim.SGD(ps, 0.05, weight_decay=0.1),
+        lambda ps: torch.optim.SGD(ps, 0.05, weight_decay=0.1),
+    ),
+    "SGD, both": (
+        lambda ps: optim.SGD(ps, 0.05, momentum=0.9, weight_decay=0.1),
+        lambda ps: torch.optim.SGD(ps, 0.05, momentum=0.9, weight_decay=0.1),
+    ),
+    "Adam": (lambda ps: optim.Adam(ps), lambda ps: torch.optim.Adam(ps)),
+    "Adam, options": (
+        lambda ps: optim.Adam(ps, 0.05, (0.7, 0.9), 1e-3),
+        lambda ps: torch.optim.Adam(ps, 0.05, (0.7, 0.9), 1e-3),
+    ),
+    "AdamW": (lambda ps: optim.AdamW(ps), lambda ps: torch.optim.AdamW(ps)),
+    "AdamW, options": (
+        lambda ps: optim.AdamW(ps, 0.05, (0.7, 0.9), 1e-3, 0.2),
+        lambda ps: torch.optim.AdamW(ps, 0.05, (0.7, 0.9), 1e-3, weight_decay=0.2),
+    ),
+}
+
+
+def parameters(array: Callable, shapes: list, dtype: str = "float64") -> tuple[list, list]:
+    """The same parameters twice."""
+    rng = np.random.default_rng(0)
+    values = [np.asarray(rng.standard_normal(shape)).astype(dtype) for shape in shapes]
+    theirs = [torch.tensor(v, requires_grad=True) for v in values]
+    return [Tensor(array(v), requires_grad=True) for v in values], theirs
+
+
+def give(ps: list, qs: list, gradients: list, array: Callable) -> None:
+    for p, q, g in zip(ps, qs, gradients, strict=True):
+        p.grad = None if g is None else array(g)
+        q.grad = None if g is None else torch.tensor(g)
+
+
+@pytest.mark.parametrize("ours, theirs", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_hundred_steps_agree_with_torch(ours, theirs, array, numpy):
+    """Gradients of changing size; the second parameter has none at all in every third step."""
+    ps, qs = parameters(array, [(3, 4), (5,), ()])
+    one, other = ours(ps), theirs(qs)
+    rng = np.random.default_rng(1)
+    for step in range(100):
+        scale = 10.0 ** rng.integers(-3, 3)
+        gradients = [np.asarray(scale * rng.standard_normal(p.shape)) for p in ps]
+        if step % 3 == 0:
+            gradients[1] = None
+        give(ps, qs, gradients, array)
+        one.step()
+        other.step()
+        for p, q in zip(ps, qs, strict=True):
+            agree(numpy(p), q, 1e-10, f"step {step}")
+
+
+def test_every_optimizer_has_a_twin():
+    classes = inspect.getmembers(optim, inspect.isclass)
+    public = {name for name, c in classes if issubclass(c, optim.Optimizer)} - {"Optimizer"}
+    assert public == {name.split(",")[0] for name in OPTIMIZERS}
+
+
+# --- Clipping and schedules ----------------------------------------------------------------------
+
+GRADIENTS = {
+    "large": [np.array([30.0, -40.0]), np.array([[5.0]]), None],
+    "small": [np.array([0.3, -0.4]), np.array([[0.1]]), None],
+    "zero": [np.zeros(2), np.zeros((1, 1)), np.zeros(3)],
+    "none": [None, None, None],
+    "NaN": [np.array([math.nan, 1.0]), np.array([[2.0]]), np.ones(3)],
+}
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize("gradients", GRADIENTS.values(), ids=GRADIENTS)
+@pytest.mark.parametrize("limit", [1.0, 0.5, 7.0])
+def test_clipping_by_norm_agrees_with_torch(gradients, limit, dtype, tolerance, array, numpy):
+    ps, qs = parameters(array, [(2,), (1, 1), (3,)], dtype)
+    give(ps, qs, [g if g is None else g.astype(dtype) for g in gradients], array)
+    norm, expected = optim.clip_grad_norm(ps, limit), torch.nn.utils.clip_grad_norm_(qs, limit)
+    np.testing.assert_allclose(float(norm), float(expected), rtol=tolerance)
+    for p, q in zip(ps, qs, strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None:
+            np.testing.assert_allclose(numpy(p.grad), q.grad.numpy(), rtol=tolerance)
+
+
+@pytest.mark.parametrize("case", sorted(GRADIENTS.keys() - {"none"}))  # at which PyTorch fails
+def test_clipping_by_value_agrees_with_torch(case, array, numpy):
+    ps, qs = parameters(array, [(2,), (1, 1), (3,)])
+    give(ps, qs, GRADIENTS[case], array)
+    optim.clip_grad_value(ps, 0.35)
+    torch.nn.utils.clip_grad_value_(qs, 0.35)
+    for p, q in zip(ps, qs, strict=True):
+        if q.grad is not None:
+            np.testing.assert_array_equal(numpy(p.grad), q.grad.numpy())
+
+
+def rates(make: Callable, lr: float, steps: int) -> list[float]:
+    """The learning rates that a schedule of PyTorch gives."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr)
+    schedule, found = make(optimizer), []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 2, 50])
+@pytest.mark.parametrize("final", [0.0, 0.02])
+def test_cosine_agrees_with_torch(steps, final):
+    expected = rates(
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, steps, final), 0.2, steps + 1
+    )
+    ours = [0.2 * optim.cosine(step, steps, final / 0.2) for step in range(steps + 1)]
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [2, 10])
+def test_warmup_agrees_with_torch(steps):
+    expected = rates(
+        lambda o: torch.optim.lr_scheduler.LinearLR(o, 1 / steps, total_iters=steps - 1), 0.2, 20
+    )
+    ours = [0.2 * optim.warmup(step, steps) for step in range(20)]
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+# --- All of it -----------------------------------------------------------------------------------
+
+
+def test_an_autoencoder_trains_as_in_torch(array, numpy):
+    """Thirty steps in float64: layers, batch statistics, AdamW, clipping and schedule together."""
+    ours, theirs = pair(Twin("", autoencoder, their_autoencoder, None), "float64")
+    one, other = optim.AdamW(ours.parameters(), 0.01), torch.optim.AdamW(theirs.parameters(), 0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(other, 30)
+    rng = np.random.default_rng(3)
+    for step in range(30):
+        x = rng.random((4, 6, 8, 2))
+        one.zero_grad()
+        loss = minae.mse_loss(ours(array(x)), array(x))
+        loss.backward()
+        optim.clip_grad_norm(ours.parameters(), 0.05)
+        one.lr = 0.01 * optim.cosine(step, 30)
+        one.step()
+        other.zero_grad()
+        z = features_first(to_torch(x))
+        their_loss = torch.nn.functional.mse_loss(theirs(z), z)
+        their_loss.backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.05)
+        other.step()
+        schedule.step()
+        assert float(loss) == pytest.approx(their_loss.item(), rel=1e-9)
+    for x, z, axes in places(ours, theirs):
+        agree(numpy(x), from_torch(z.detach(), axes), 1e-8, "after training")
