@@ -14,7 +14,6 @@ from typing import NamedTuple
 import pytest
 
 from minae import backend
-from minae.models import VQVAE
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -136,43 +135,6 @@ def test_commands_name_files_that_exist(page):
         if block.kind == "sh":
             for path in re.findall(r"[\w./-]+/[\w./-]+\.(?:py|yml|toml)\b", block.text):
                 assert (ROOT / path).is_file(), f"{page.name}, line {block.line}: {path}"
-
-
-# --- Embedding -----------------------------------------------------------------------------------
-
-EMBEDDED = """
-import os, sys
-
-touched = []
-
-def watch(event, args):
-    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-    if event.startswith(("socket.", "subprocess.", "os.mkdir", "os.rename", "os.remove")) or (
-        event == "open" and args[2] & writes
-    ):
-        touched.append((event, args))
-
-sys.addaudithook(watch)
-import numpy
-before = set(sys.modules)
-from minae.models import VQVAE
-
-model = VQVAE.load(sys.argv[1])
-model.decode(model.encode(numpy.zeros((2, 28, 28, 1), "uint8")))
-others = {name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names
-others -= {name for name in others if "cython" in name}  # parts of NumPy's generators
-print(sorted(others), touched)
-"""
-
-
-def test_a_model_is_used_with_numpy_alone_and_nothing_is_written(tmp_path):
-    VQVAE(codes=16, hidden=8, residual=4, features=4).save(tmp_path)
-    plain = {"PYTHONPATH": str(ROOT), "MINAE_KERNELS": "reference"}  # no HOME
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", EMBEDDED, tmp_path],
-        capture_output=True, text=True, env=plain, cwd=tmp_path,
-    )
-    assert (done.stdout, done.stderr) == ("['minae', 'numpy'] []\n", "")
 
 
 # --- The run folder ------------------------------------------------------------------------------
