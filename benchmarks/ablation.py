@@ -22,7 +22,7 @@ EPOCHS, BATCH, LR = 2, 128, 1e-3
 CASES = {
     f"{learn}-{init}-{'revived' if revive else 'plain'}": (learn, init, revive)
     for learn, init, revive in itertools.product(("gradient", "ema"), ("random", "kmeans"),
-                                                 (0.0, 0.1))
+                                                 (0.0, 0.3))
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def minae(train, test, seed, learn, init, revive):
     m.seed(seed)
     model = VQVAE()
     kind = vq.VectorQuantizer if learn == "gradient" else vq.VectorQuantizerEMA
-    if (learn, init, revive) != ("ema", "kmeans", 0.1):  # else it is the model's own
+    if (learn, init, revive) != ("ema", "kmeans", 0.3):  # else it is the model's own
         model.quantizer = kind(512, 64, init=init, revive=revive)
     optimizer = Adam(model.parameters(), LR)
     for chosen in order(len(train), seed):

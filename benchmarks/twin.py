@@ -18,7 +18,7 @@ class Residual(nn.Module):
 class Quantizer(nn.Module):
     """A codebook by gradient (``ema=None``), or by the paper's moving sums and counts."""
 
-    def __init__(self, codes=512, features=64, ema=0.99, init="kmeans", revive=0.1):
+    def __init__(self, codes=512, features=64, ema=0.99, init="kmeans", revive=0.3):
         super().__init__()
         self.ema, self.placed, self.revive = ema, init == "random", revive
         self.batches = 0

@@ -17,9 +17,7 @@ from .train import Run
 
 def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argparse.ArgumentParser:
     """The options of every training command, with its own defaults."""
-    p = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    p = argparse.ArgumentParser(description=description, formatter_class=_Help)
     p.add_argument("--epochs", type=positive(int), default=epochs, help="passes over the data")
     p.add_argument("--batch-size", type=positive(int), default=batch_size, metavar="N")
     p.add_argument("--lr", type=positive(float), default=lr, help="learning rate")
@@ -32,6 +30,10 @@ def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argp
                    " JSON to standard output")
     p.add_argument("--debug", action="store_true", help="find the first NaN; show tracebacks")
     return p
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and the description as it was written."""
 
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -67,8 +69,11 @@ def new_folder(name: str) -> Path:
 def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse.Namespace:
     """With ``--resume``, the options that the run was started with; ``--epochs`` may be new.
 
-    Raises ValueError where another option on the command line differs from the run's.
+    Raises ValueError where another option on the command line differs from the run's, and what
+    ``Run.open`` raises.
     """
+    if options.out:
+        raise ValueError("--resume goes on in its own folder: leave out --out")
     started = Run.open(options.resume).config["options"]
     p.set_defaults(**started)
     merged = p.parse_args()

@@ -99,6 +99,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.durations: list[float] = []  # seconds of each step of this process
         self.seconds = 0.0  # spent in steps, by earlier processes too
+        self.step_ms = 0.0  # the median step of the process that saved the checkpoint
         self.saved = 0  # the step of the checkpoint
 
     @classmethod
@@ -155,7 +156,10 @@ class Run:
         arrays |= {f"optimizer.{name}": x for name, x in optimizer.state_dict().items()}
         with open(self.folder / "metrics.csv", "a", encoding="utf-8") as file:
             os.fsync(file.fileno())
-        position = {"step": len(self.history), "seconds": self.seconds, "rng": random.get_state()}
+        if self.durations:
+            self.step_ms = statistics.median(self.durations) * 1000
+        position = {"step": len(self.history), "seconds": self.seconds, "step_ms": self.step_ms,
+                    "rng": random.get_state()}
         save(self.folder / "checkpoint.npz", arrays, position)
         self.saved = len(self.history)
 
@@ -174,7 +178,8 @@ class Run:
             own = {k.removeprefix(f"{part}."): x for k, x in arrays.items() if k.startswith(part)}
             holder.load_state_dict(own)
         random.set_state(position["rng"])
-        self.saved, self.seconds = position["step"], position["seconds"]
+        self.saved = position["step"]
+        self.seconds, self.step_ms = position["seconds"], position["step_ms"]
         self._read_history()
         return self.saved
 
@@ -190,12 +195,10 @@ class Run:
             raise FormatError(f"{path} ends before step {self.saved}, where the checkpoint is")
 
     def summary(self) -> dict[str, Any]:
-        """Seconds in all, the median step in milliseconds, and the versions at work."""
-        durations = self.durations or [self.seconds / max(1, len(self.history))]
-        step = statistics.median(durations) * 1000
-        return {
-            "seconds": round(self.seconds, 2), "step_ms": round(step, 2), "versions": versions()
-        }
+        """Seconds in all, the median step in milliseconds, and the versions at work, as of the
+        checkpoint."""
+        return {"seconds": round(self.seconds, 2), "step_ms": round(self.step_ms, 2),
+                "versions": versions()}
 
 
 def versions() -> dict[str, str]:

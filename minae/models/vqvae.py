@@ -18,8 +18,9 @@ from ..functional import mse_loss
 from ..io import FormatError, load, load_metadata, save
 from ..nn import Conv2d, ConvTranspose2d, Module, Sequential
 from ..ops import relu
-from ..vq import Quantized, VectorQuantizerEMA, perplexity
+from ..vq import Quantized, VectorQuantizer, VectorQuantizerEMA, perplexity
 
+QUANTIZERS = {"VectorQuantizer": VectorQuantizer, "VectorQuantizerEMA": VectorQuantizerEMA}
 WEIGHTS = "weights.npz"
 BLOCK = 256  # images encoded at once where there are many
 
@@ -47,8 +48,8 @@ class VQVAE(Module):
     """Images (batch, height, width, channels) with pixels in [0, 1], sides divisible by 4.
 
     ``hidden`` and ``residual`` are the channels of the body and of its residual blocks; there are
-    ``codes`` codewords of ``features`` entries. Another quantizer may be put in place of the one
-    that is here: ``model.quantizer = minae.vq.VectorQuantizer(codes, features)``.
+    ``codes`` codewords of ``features`` entries, learned by moving averages. To learn them by
+    gradient, ``model.quantizer = minae.vq.VectorQuantizer(codes, features)``.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class VQVAE(Module):
             Residual(hidden, residual), Residual(hidden, residual), relu,
             Conv2d(hidden, features, 1),
         )  # fmt: skip
-        self.quantizer = VectorQuantizerEMA(codes, features, commitment=commitment, decay=decay)
+        self.quantizer: VectorQuantizer = VectorQuantizerEMA(
+            codes, features, commitment=commitment, decay=decay
+        )
         self.decoder = Sequential(
             Conv2d(features, hidden, 3, padding=1),
             Residual(hidden, residual), Residual(hidden, residual), relu,
@@ -82,7 +85,7 @@ class VQVAE(Module):
 
     def loss(self, images: Any) -> tuple[Any, dict[str, Any]]:
         """What to minimise, a Tensor, and what to report of it: floats by name."""
-        images = pixels(images)
+        images = pixels(self._fitting(images))
         reconstruction, quantized = self(images)
         error = mse_loss(reconstruction, images)
         active = int(xp.count_nonzero(xp.bincount(quantized.codes.ravel())))
@@ -97,16 +100,22 @@ class VQVAE(Module):
     @no_grad()
     def encode(self, images: Any) -> Array:
         """Images to codes (batch, height / 4, width / 4); unsigned bytes count as 0 to 255."""
+        self._fitting(images)
         return xp.concatenate([self._codes(pixels(block)) for block in _blocks(images)])
 
     @no_grad()
     def decode(self, codes: Any) -> Array:
         """Codes (batch, rows, columns) to images (batch, 4 rows, 4 columns, channels)."""
+        if len(xp.shape(codes)) != 3:
+            raise ValueError(f"expected codes (batch, rows, columns), got {describe(codes)}")
         return xp.concatenate([self._drawn(block) for block in _blocks(codes)])
 
     @no_grad()
     def evaluate(self, images: Any) -> dict[str, Any]:
-        """Over all images: mean squared error, perplexity and active codes; changes no state."""
+        """Over all images: mean squared error, perplexity, active codes, and how often each code
+        was used. Changes no state. Raises ValueError where there are no images."""
+        if not self._fitting(images).size:
+            raise ValueError("there are no images to evaluate")
         counts = xp.zeros(len(self.quantizer.codebook), "int64")
         total = 0.0
         for block in _blocks(images):
@@ -138,7 +147,10 @@ class VQVAE(Module):
 
     def save(self, folder: Any) -> None:
         """Write ``weights.npz`` into a folder, which must exist."""
-        save(Path(folder) / WEIGHTS, self.state_dict(), {"model": "VQVAE", "config": self.config})
+        metadata = {
+            "model": "VQVAE", "config": self.config, "quantizer": type(self.quantizer).__name__
+        }
+        save(Path(folder) / WEIGHTS, self.state_dict(), metadata)
 
     @classmethod
     def load(cls, folder: Any) -> VQVAE:
@@ -153,6 +165,8 @@ class VQVAE(Module):
             if metadata["model"] != "VQVAE" or _sizes(arrays).items() - config.items():
                 raise ValueError("it was saved by something else")
             model = cls(**config)
+            kind = QUANTIZERS[metadata["quantizer"]]
+            model.quantizer = kind(config["codes"], config["features"])
             model.load_state_dict(arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path} holds no VQVAE: {error}") from error

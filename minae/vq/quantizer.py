@@ -55,13 +55,13 @@ class VectorQuantizer(Module):
     - ``revive``: a codeword whose use, averaged over some ``1 / (1 - decay)`` batches, falls below
       this share of an even use is set to a vector of the batch, drawn at random. 0 never revives.
 
-    At first, while the vectors still move fast, averages reach back over a ninth of the batches
-    so far.
+    At first, while the vectors still move fast, averages are shorter: after n batches the decay is
+    at most ``(1 + n) / (10 + n)``.
     """
 
     def __init__(
         self, codes: int, features: int, *, commitment: float = 0.25, decay: float = 0.99,
-        init: str = "kmeans", revive: float = 0.1, rng: Any = None,
+        init: str = "kmeans", revive: float = 0.3, rng: Any = None,
     ) -> None:
         if codes < 1 or features < 1:
             raise ValueError(f"a codebook needs codes and features, got ({codes}, {features})")
@@ -123,12 +123,13 @@ class VectorQuantizer(Module):
 
     def _learn(self, vectors: Array, codes: Array, counts: Array) -> None:
         """What the codebook learns without a gradient: here only how much each code is used."""
+        self.use += (1 - self._decay()) * (counts.astype("float32") - self.use)
         self.batches += 1
-        self.use += self._newness() * (counts.astype("float32") - self.use)
 
-    def _newness(self) -> float:
-        """The share of the newest batch in an average."""
-        return max(1 - self.decay, 9 / (9 + int(self.batches[0])))
+    def _decay(self) -> float:
+        """What an average keeps of its past when the next batch comes."""
+        seen = int(self.batches[0])
+        return min(self.decay, (1 + seen) / (10 + seen))
 
     def _place(self, vectors: Array) -> None:
         """Set codewords not placed yet to centres of ``vectors``, until all are."""
@@ -175,10 +176,11 @@ class VectorQuantizerEMA(VectorQuantizer):
         return chosen, self.commitment * mse_loss(x, chosen)
 
     def _learn(self, vectors: Array, codes: Array, counts: Array) -> None:
+        newness = 1 - self._decay()
         super()._learn(vectors, codes, counts)
         book = self.codebook.array
         sums = kernels.scatter_sum(vectors, codes, len(book))
         counts = counts.astype(book.dtype)[:, None]
-        share = self._newness() / xp.maximum(self.use, 1e-30)[:, None]
+        share = newness / xp.maximum(self.use, 1e-30)[:, None]
         book += xp.where(counts > 0, share * (sums - counts * book), 0).astype(book.dtype)
         stamp(self.codebook)

@@ -135,6 +135,7 @@ def test_debug_runs_too(data, tmp_path):
     (["--data-dir", "{data}", "--out", "{finished}"], "holds a run already"),
     (["--data-dir", "{data}", "--out", "{finished}/weights.npz/run"], "weights.npz"),
     (["--resume", "{tmp}"], "holds no run"),
+    (["--resume", "{finished}", "--out", "{tmp}/new"], "leave out --out"),
     (["--resume", "{damaged}", "--data-dir", "{data}"], "checkpoint.npz cannot be read"),
     (["--resume", "{finished}", "--data-dir", "{data}", "--lr", "0.5"], "--lr 0.001: leave it out"),
     (["--data-dir", "{data}", "--lr", "1e6", "--out", "{tmp}/high"], "lower the learning rate"),

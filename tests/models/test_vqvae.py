@@ -10,7 +10,7 @@ import pytest
 
 import minae
 from minae import backend
-from minae.io import FormatError, load, save
+from minae.io import FormatError, load, load_metadata, save
 from minae.models import VQVAE
 from minae.optim import Adam
 
@@ -106,9 +106,9 @@ def test_an_empty_batch_has_no_codes(model):
 
 
 @pytest.mark.parametrize("bad, error, message", [
-    (images(2, 7), ValueError, r"sides divisible by 4, got float32\[2, 7, 7, 1\]"),
+    (images(2, 7), ValueError, r"sides divisible by 4, got uint8\[2, 7, 7, 1\]"),
     (images(2, 8, 3), ValueError, r"images \(batch, height, width, 1\)"),
-    (images()[0], ValueError, "expected images"),
+    (images()[0], ValueError, r"expected images .* got uint8\[8, 8, 1\]"),
     (images().astype("int64"), TypeError, "uint8"),
     (images() * 1.0, ValueError, "divide by 255"),
     (np.full((2, 8, 8, 1), np.nan), ValueError, "NaN"),
@@ -118,6 +118,17 @@ def test_images_that_do_not_fit(model, bad, error, message):
         model.encode(bad)
     with pytest.raises(error, match=message):
         model.loss(bad)
+
+
+def test_codes_that_do_not_fit(model):
+    with pytest.raises(ValueError, match=r"expected codes \(batch, rows, columns\)"):
+        model.decode(np.zeros((2, 2), int))
+    with pytest.raises(ValueError, match=r"codes must be in \[0, 8\), got 8"):
+        model.decode(np.full((1, 2, 2), 8))
+    with pytest.raises(TypeError, match="codes must be integers"):
+        model.decode(np.zeros((1, 2, 2)))
+    with pytest.raises(ValueError, match="no images"):
+        model.evaluate(images(0))
 
 
 # --- In a folder ---------------------------------------------------------------------------------
@@ -132,6 +143,14 @@ def test_a_folder_gives_the_model_back(model, tmp_path, numpy):
     assert (numpy(found.encode(images())) == numpy(codes)).all()
     assert numpy(found.decode(codes)).tobytes() == numpy(model.decode(codes)).tobytes()
     assert os.listdir(tmp_path) == ["weights.npz"]
+
+
+def test_a_folder_remembers_how_its_codebook_is_learned(model, tmp_path):
+    model.quantizer = minae.vq.VectorQuantizer(8, 4)
+    model.save(tmp_path)
+    found = VQVAE.load(tmp_path)
+    assert type(found.quantizer) is minae.vq.VectorQuantizer
+    assert len(found.parameters()) == len(model.parameters())
 
 
 def test_a_folder_without_a_model_says_so(model, tmp_path):
@@ -149,13 +168,14 @@ def test_a_folder_without_a_model_says_so(model, tmp_path):
     model.save(tmp_path)
     arrays = load(path)
     arrays.pop("encoder.0.bias")
-    save(path, arrays, {"model": "VQVAE", "config": model.config})
+    metadata = load_metadata(path)
+    save(path, arrays, metadata)
     with pytest.raises(FormatError, match=r"missing: encoder\.0\.bias"):
         VQVAE.load(tmp_path)
     lies = ({"codes": "many"}, {"codes": 10**12}, {"codes": 10**12, "features": 10**12}, {})
     for lie in lies:
         config = model.config | lie if lie else {}
-        save(path, model.state_dict(), {"model": "VQVAE", "config": config})
+        save(path, model.state_dict(), metadata | {"config": config})
         with pytest.raises(FormatError, match="holds no VQVAE"):
             VQVAE.load(tmp_path)
 

@@ -91,10 +91,10 @@ def test_gradients_pass_straight_through_and_pull_to_the_codeword(kind, numpy):
 
 def test_the_gradient_codebook_is_pulled_to_its_vectors(numpy):
     q = vq.VectorQuantizer(5, 3, init="random", commitment=0.25)
-    x = vectors(20, 3)
+    x, e = vectors(20, 3), book(q)
     result = q(x)
     result.loss.backward()
-    codes, e = numpy(result.codes), book(q)
+    codes = numpy(result.codes)
     error = numpy(x) - e[codes]
     np.testing.assert_allclose(result.loss.item(), 1.25 * (error**2).mean(), rtol=1e-5)
     expected = np.zeros_like(e)
