@@ -8,6 +8,7 @@ has a row for each step, ``checkpoint.npz`` is where an interrupted run goes on,
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -44,35 +45,36 @@ def fit(
     """
     if not len(images):
         raise ValueError("the data set is empty")
-    per_epoch = math.ceil(len(images) / batch_size)
-    last = min(epochs * per_epoch, steps or sys.maxsize)
+    last = min(epochs * math.ceil(len(images) / batch_size), steps or sys.maxsize)
     done = run.restore(model, optimizer)
+    stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
     model.train()
     bar = progress(done, last, batch_size, out or sys.stdout)
     with bar as show, interrupts() as asked, quiet():  # of overflow the loss will tell
         saved = time.monotonic()
-        while done < last:
-            epoch, position = divmod(done, per_epoch)
-            for batch in batches(images, batch_size, seed=seed, epoch=epoch, start=position):
-                started = time.perf_counter()
-                loss, figures = _loss(model, batch, done + 1, run.saved)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                done += 1
-                seconds = time.perf_counter() - started
-                run.log({"step": done, "epoch": epoch + 1, "loss": loss.item(), **figures}, seconds)
-                show(run.history[-1], seconds)
-                if asked() or done >= last:
-                    break
-                if time.monotonic() - saved > SAVE_EVERY:
-                    run.save(model, optimizer)
-                    saved = time.monotonic()
-            if asked():
+        for step, (epoch, batch) in enumerate(stream, done + 1):
+            started = time.perf_counter()
+            loss, figures = _loss(model, batch, step, run.saved)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seconds = time.perf_counter() - started
+            run.log({"step": step, "epoch": epoch + 1, "loss": loss.item(), **figures}, seconds)
+            show(run.history[-1], seconds)
+            if asked() or step == last or time.monotonic() - saved > SAVE_EVERY:
                 run.save(model, optimizer)
-                raise KeyboardInterrupt(f"saved at step {done}; go on with --resume {run.folder}")
-    if done > run.saved:
-        run.save(model, optimizer)
+                saved = time.monotonic()
+            if asked():
+                raise KeyboardInterrupt(f"saved at step {step}; go on with --resume {run.folder}")
+
+
+def _stream(images: Any, batch_size: int, seed: int, done: int) -> Iterator[tuple[int, Any]]:
+    """The batches after the first ``done``, each with its epoch, without end."""
+    while True:
+        epoch, start = divmod(done, math.ceil(len(images) / batch_size))
+        for batch in batches(images, batch_size, seed=seed, epoch=epoch, start=start):
+            yield epoch, batch
+            done += 1
 
 
 def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str, Any]]:
