@@ -49,12 +49,12 @@ class Quantizer(nn.Module):
     def learn(self, flat, codes, decay=0.99):
         decay = min(decay, (1 + self.batches) / (10 + self.batches))  # shorter at first
         self.batches += 1
-        sizes = torch.bincount(codes, minlength=len(self.use)).float()
+        sizes = torch.bincount(codes, minlength=len(self.use)).to(self.use.dtype)
         self.use.lerp_(sizes, 1 - decay)
         if self.ema is not None:
             sums = torch.zeros_like(self.sums).index_add_(0, codes, flat)
             self.sums.lerp_(sums, 1 - decay)
-            self.codebook.data.copy_(self.sums / self.use.clamp(min=1e-6)[:, None])
+            self.codebook.data.copy_(self.sums / self.use.clamp(min=1e-30)[:, None])
         if self.revive:
             dead = self.use < self.revive * self.use.mean()
             drawn = flat[torch.randint(len(flat), (len(self.use),))]
