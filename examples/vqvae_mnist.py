@@ -41,14 +41,15 @@ def main(options):
     model = VQVAE(codes=options.codebook_size)
     optimizer = Adam(model.parameters(), options.lr)
 
+    config = {"options": {key: getattr(options, key) for key in STARTED_WITH},
+              "dataset": data.name, "source": data.source, "model": model.config}
     if options.resume:
         run = Run.open(folder)
-        if run.config["dataset"] != data.name:
-            raise ValueError(f"{folder} was trained on {run.config['dataset']}, not {data.name}")
+        if run.config.get("dataset") != data.name:
+            raise ValueError(f"{folder} was not trained on {data.name}: give its --data-dir again")
+        run.write("config.json", config)  # with the new --epochs
     else:
-        settings = {key: getattr(options, key) for key in STARTED_WITH}
-        run = Run.create(folder, {"options": settings, "dataset": data.name,
-                                  "source": data.source, "model": model.config})
+        run = Run.create(folder, config)
     fit(model, optimizer, train, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=4 if options.dry_run else None, out=out)
 
@@ -86,6 +87,8 @@ def draw(model, run, test, counts, say):
 
 if __name__ == "__main__":
     parser = command.parser(__doc__, epochs=2, batch_size=128, lr=1e-3)
-    parser.add_argument("--codebook-size", type=command.positive(int), default=512, metavar="K")
-    parser.add_argument("--dataset", choices=("mnist", "fashion", "digits"), default="mnist")
+    parser.add_argument("--codebook-size", type=command.positive(int), default=512, metavar="K",
+                        help="codewords (%(default)s)")
+    parser.add_argument("--dataset", choices=("mnist", "fashion", "digits"), default="mnist",
+                        help="what to train on (%(default)s)")
     sys.exit(command.run(main, parser))

@@ -12,28 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from .debugging import debug
+from .io import FormatError
 from .train import Run
 
 
 def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argparse.ArgumentParser:
     """The options of every training command, with its own defaults."""
-    p = argparse.ArgumentParser(description=description, formatter_class=_Help)
-    p.add_argument("--epochs", type=positive(int), default=epochs, help="passes over the data")
-    p.add_argument("--batch-size", type=positive(int), default=batch_size, metavar="N")
-    p.add_argument("--lr", type=positive(float), default=lr, help="learning rate")
-    p.add_argument("--seed", type=natural, default=0, help="same seed, same run")
-    p.add_argument("--data-dir", type=Path, help="the folder that holds the data files")
-    p.add_argument("--out", type=Path, help="the run folder; by default a new one under runs/")
-    p.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run folder")
-    p.add_argument("--dry-run", action="store_true", help="a few steps, to see whether all works")
-    p.add_argument("--json", action="store_true", help="print the metrics, and nothing else, as"
-                   " JSON to standard output")
-    p.add_argument("--debug", action="store_true", help="find the first NaN; show tracebacks")
+    p = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = p.add_argument
+    add("--epochs", type=positive(int), default=epochs, metavar="N",
+        help="passes over the data (%(default)s)")
+    add("--batch-size", type=positive(int), default=batch_size, metavar="N",
+        help="images in each step (%(default)s)")
+    add("--lr", type=positive(float), default=lr, metavar="X",
+        help="learning rate of Adam (%(default)s)")
+    add("--seed", type=natural, default=0, metavar="N", help="same seed, same run (%(default)s)")
+    add("--data-dir", type=Path, metavar="DIR", help="the folder that holds the data files")
+    add("--out", type=Path, metavar="DIR", help="the run folder; by default a new one under runs/")
+    add("--resume", type=Path, metavar="DIR", help="go on with this run folder; --epochs may grow")
+    add("--dry-run", action="store_true", help="a few steps, to see whether all works")
+    add("--json", action="store_true", help="print the metrics to standard output as JSON, and all"
+        " else to standard error")
+    add("--debug", action="store_true", help="find the first NaN (slower); show tracebacks")
     return p
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and the description as it was written."""
 
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -67,18 +70,21 @@ def new_folder(name: str) -> Path:
 
 
 def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse.Namespace:
-    """With ``--resume``, the options that the run was started with; ``--epochs`` may be new.
+    """With ``--resume``, the options that the run was started with; ``--epochs`` may grow.
 
-    Raises ValueError where another option on the command line differs from the run's, and what
-    ``Run.open`` raises.
+    Raises ValueError where another option on the command line differs from the run's, FormatError
+    where its config.json is not of such a command, and what ``Run.open`` raises.
     """
     if options.out:
         raise ValueError("--resume goes on in its own folder: leave out --out")
-    started = Run.open(options.resume).config["options"]
+    started = Run.open(options.resume).config.get("options")
+    if not isinstance(started, dict) or not started.keys() <= vars(options).keys():
+        raise FormatError(f"{options.resume / 'config.json'} was not written by this command")
     p.set_defaults(**started)
     merged = p.parse_args()
     for name, value in started.items():
-        if name != "epochs" and getattr(merged, name) != value:
+        given = getattr(merged, name)
+        if given != value and not (name == "epochs" and given > value):
             flag = name.replace("_", "-")
             raise ValueError(f"{options.resume} was started with --{flag} {value}: leave it out, or"
                              " start another run")
@@ -100,7 +106,8 @@ def run(main: Callable[[argparse.Namespace], None], p: argparse.ArgumentParser) 
         else:
             main(options)
     except KeyboardInterrupt as stop:
-        print(f"\nstopped{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+        where = str(stop) or "go on with --resume and its run folder, if it has one yet"
+        print(f"\nstopped: {where}", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
         if options.debug:

@@ -125,8 +125,8 @@ class Run:
         if not path.exists():
             raise FileNotFoundError(f"{folder} holds no run: there is no {path}")
         try:
-            return cls(folder, json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+            return cls(folder, dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (TypeError, ValueError) as error:
             raise FormatError(f"{path} is damaged: {error}") from error
 
     def write(self, name: str, content: Any) -> None:

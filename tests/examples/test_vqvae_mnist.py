@@ -116,6 +116,17 @@ def test_a_stopped_run_resumes_to_the_same_weights(finished, data, tmp_path):
     assert weights(folder) == weights(finished[0])
 
 
+def test_more_epochs_are_remembered(data, tmp_path):
+    folder = tmp_path / "run"
+    run(*FAST, "--data-dir", data, "--out", folder, "--dry-run")
+    before = json.loads((folder / "config.json").read_text())
+    assert run("--resume", folder, "--data-dir", data, "--epochs", 3).code == 0
+    after = json.loads((folder / "config.json").read_text())
+    assert before["options"]["epochs"] == 2 and after["options"]["epochs"] == 3
+    assert json.loads((folder / "metrics.json").read_text())["epochs"] == 3
+    assert run("--resume", folder, "--data-dir", data, "--epochs", 2).code == 2
+
+
 def test_a_dry_run_takes_seconds_and_leaves_all_files(data, tmp_path):
     done = run(*FAST, "--data-dir", data, "--dry-run", cwd=tmp_path)
     assert done.code == 0, done.stderr
@@ -135,6 +146,10 @@ def test_debug_runs_too(data, tmp_path):
     (["--data-dir", "{data}", "--out", "{finished}"], "holds a run already"),
     (["--data-dir", "{data}", "--out", "{finished}/weights.npz/run"], "weights.npz"),
     (["--resume", "{tmp}"], "holds no run"),
+    (["--resume", "{finished}", "--data-dir", "{data}", "--epochs", "1"], "--epochs 2: leave it"),
+    (["--resume", "{foreign}"], "was not written by this command"),
+    (["--resume", "{garbage}"], "is damaged"),
+    (["--resume", "{finished}", "--dataset", "digits"], "--dataset mnist: leave it out"),
     (["--resume", "{finished}", "--out", "{tmp}/new"], "leave out --out"),
     (["--resume", "{damaged}", "--data-dir", "{data}"], "checkpoint.npz cannot be read"),
     (["--resume", "{finished}", "--data-dir", "{data}", "--lr", "0.5"], "--lr 0.001: leave it out"),
@@ -148,7 +163,11 @@ def test_errors_are_one_line_with_a_cure(finished, data, tmp_path, options, mess
         (damaged / name).write_bytes((folder / name).read_bytes())
     checkpoint = (folder / "checkpoint.npz").read_bytes()
     (damaged / "checkpoint.npz").write_bytes(checkpoint[: len(checkpoint) // 2])
-    names = {"tmp": tmp_path, "data": data, "finished": folder, "damaged": damaged}
+    for name, text in (("foreign", '{"seed": 3}'), ("garbage", "[1, 2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
+    names = {"tmp": tmp_path, "data": data, "finished": folder, "damaged": damaged,
+             "foreign": tmp_path / "foreign", "garbage": tmp_path / "garbage"}
     before = weights(folder)
     done = run(*(option.format(**names) for option in options), "--json")
     assert done.code == 2, done.stderr
