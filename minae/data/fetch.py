@@ -41,12 +41,12 @@ def fetch(
             data = _download(url, size, timeout)
             _check(data, size, sha256)
         except Exception as error:  # a mirror can fail in every way that the network knows
-            reasons.append(f"\n  {url}: {_reason(error)}")
+            reasons.append(f"{url}: {_reason(error)}")
         else:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_file(path, data)
             return url
-    raise FetchError(f"{name} could not be fetched:{''.join(reasons)}\n{CURE}")
+    raise FetchError(f"{name} could not be fetched ({'; '.join(reasons)}). {CURE}")
 
 
 def is_intact(path: Any, size: int, sha256: str) -> bool:

@@ -191,8 +191,10 @@ def test_when_all_fail_each_is_listed_with_its_reason_and_the_cure(mirror, tmp_p
     urls = [closed_port(), "http://name.invalid/file", "no url", *map(mirror, FAULTS)]
     with pytest.raises(FetchError) as caught:
         get(urls, path)
-    first, *lines, cure = str(caught.value).splitlines()
-    assert first == "the file could not be fetched:"
+    said, cure = str(caught.value).split("). ")  # on one line
+    first, reasons = said.split(" (", 1)
+    lines = reasons.split("; ")
+    assert first == "the file could not be fetched"
     assert len(lines) == len(urls) and all(url in line for url, line in zip(urls, lines))
     assert "refused" in lines[0] and "not known" in lines[1]
     assert all(line.split(": ", 1)[1] for line in lines)
