@@ -16,7 +16,8 @@ from minae import command, pictures
 from minae.data import load_images, pixels
 from minae.models import VQVAE
 from minae.optim import Adam
-from minae.train import Run, fit
+from minae.run import Run
+from minae.train import fit
 
 STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "codebook_size", "dataset", "dry_run")
 
@@ -27,11 +28,8 @@ def main(options):
     def say(line):
         print(line, file=out, flush=True)
 
-    name = "vqvae_" + options.dataset + ("_dry" if options.dry_run else "")
-    folder = options.resume or options.out or command.new_folder(name)
     say(f"VQ-VAE, {options.codebook_size} codes, minae {minae.__version__} on {minae.xp.__name__},"
-        f" seed {options.seed}: {folder}")
-
+        f" seed {options.seed}")
     data = load_images(options.dataset, options.data_dir, report=say)
     train, test = data.train_images, data.test_images
     if options.dry_run:
@@ -41,15 +39,17 @@ def main(options):
     model = VQVAE(codes=options.codebook_size)
     optimizer = Adam(model.parameters(), options.lr)
 
-    config = {"options": {key: getattr(options, key) for key in STARTED_WITH},
-              "dataset": data.name, "source": data.source, "model": model.config}
+    settings = {name: getattr(options, name) for name in STARTED_WITH}
+    settings["dataset"] = data.name  # what was found, so that a resumed run looks for the same
+    settings["data_dir"] = options.data_dir and str(options.data_dir.resolve())
+    config = {"options": settings, "source": data.source, "model": model.config}
     if options.resume:
-        run = Run.open(folder)
-        if run.config.get("dataset") != data.name:
-            raise ValueError(f"{folder} was not trained on {data.name}: give its --data-dir again")
-        run.write("config.json", config)  # with the new --epochs
+        run = Run.open(options.resume)
+        run.write("config.json", config)  # --epochs and --data-dir may be new
     else:
-        run = Run.create(folder, config)
+        name = "vqvae_" + data.name + ("_dry" if options.dry_run else "")
+        run = Run.create(options.out or command.new_folder(name), config)
+    say(f"run folder: {run.folder}")
     fit(model, optimizer, train, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=4 if options.dry_run else None, out=out)
 
@@ -60,12 +60,12 @@ def main(options):
         "perplexity": result["perplexity"], "active_codes": result["active_codes"],
         "codebook_size": options.codebook_size, "seed": options.seed, **run.summary(),
     }  # fmt: skip
-    model.save(folder)
+    model.save(run.folder)
     run.write("metrics.json", metrics)
     draw(model, run, test, result["code_counts"], say)
     say(f"test MSE {metrics['test_mse']:.5f}, perplexity {metrics['perplexity']:.0f} and"
         f" {metrics['active_codes']} active of {options.codebook_size} codes,"
-        f" {metrics['seconds']:.0f} s: see {folder}")
+        f" {metrics['seconds']:.0f} s: see {run.folder}")
     if options.json:
         print(json.dumps(metrics))
 

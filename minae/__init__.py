@@ -106,7 +106,7 @@ __all__ = [
 ]  # fmt: skip
 
 _LATER = frozenset({
-    "command", "data", "io", "models", "nn", "optim", "pictures", "testing", "train", "vq",
+    "command", "data", "io", "models", "nn", "optim", "pictures", "run", "testing", "train", "vq",
 })  # fmt: skip
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from .debugging import debug
 from .io import FormatError
-from .train import Run
+from .run import Run
 
 
 def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argparse.ArgumentParser:
@@ -61,11 +62,15 @@ def natural(text: str) -> int:
 
 
 def new_folder(name: str) -> Path:
-    """``runs/name``, or ``runs/name-2`` and so on where that is taken."""
-    folder, number = Path("runs") / name, 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"{name}-{number}"
+    """Make ``runs/name``, or ``runs/name-2`` and so on where that is taken."""
+    Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        break
     return folder
 
 
@@ -84,7 +89,7 @@ def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse
     merged = p.parse_args()
     for name, value in started.items():
         given = getattr(merged, name)
-        if given != value and not (name == "epochs" and given > value):
+        if name != "data_dir" and given != value and not (name == "epochs" and given > value):
             flag = name.replace("_", "-")
             raise ValueError(f"{options.resume} was started with --{flag} {value}: leave it out, or"
                              " start another run")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,8 +45,7 @@ def save(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | Non
 
 def load(path: Any) -> dict[str, Any]:
     """The arrays in a file, by name, as NumPy arrays. Raises FormatError if it is damaged."""
-    with _opened(path) as (_, arrays):
-        return dict(arrays)
+    return read(path)[0]
 
 
 def load_metadata(path: Any) -> dict[str, Any]:
@@ -54,12 +54,20 @@ def load_metadata(path: Any) -> dict[str, Any]:
         return metadata
 
 
+def read(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ``load`` and ``load_metadata`` give, of one file at one time."""
+    with _opened(path) as (metadata, arrays):
+        return dict(arrays), metadata
+
+
 def write_file(path: Any, data: bytes) -> None:
     """Put ``data`` into the file ``path``, whole or not at all: written beside it and renamed."""
     path = Path(path)
-    beside = path.with_name(f".{path.name}.part")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: {path.parent} is no folder")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # of this writer alone
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -77,7 +85,7 @@ def write_file(path: Any, data: bytes) -> None:
 
 def _plain(name: str, value: Any) -> Any:
     array = asnumpy(asarray(entries(value)))
-    if not isinstance(name, str) or not name or name == _HEADER:
+    if not isinstance(name, str) or not name or name == _HEADER or "\0" in name:
         raise TypeError(f"{name!r} cannot name an array in a file")
     return numpy.ascontiguousarray(array).reshape(array.shape)
 
@@ -146,10 +154,11 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
         if claimed != size or min(shape, default=0) < 0 or dtype.kind not in "biuf":
             raise FormatError(f"{member.filename} claims {dtype}{list(shape)} in {size} bytes")
         data = numpy.empty(size, numpy.uint8)
-        for start in range(0, size, _CHUNK):
+        for start in range(0, size, _CHUNK):  # the last read compares the checksum
             part = stream.read(min(_CHUNK, size - start))
+            if len(part) < min(_CHUNK, size - start):
+                raise FormatError(f"{member.filename} is cut short")
             data[start : start + len(part)] = numpy.frombuffer(part, numpy.uint8)
-        stream.read(1)  # at the end the checksum is compared
     array = data.view(dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 

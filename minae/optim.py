@@ -182,7 +182,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
     """
     _positive(limit)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = xp.sqrt(sum(((g * g).sum() for g in gradients), xp.zeros(())))
+    norm = xp.sqrt(xp.asarray(sum((g * g).sum() for g in gradients)))
     scale = xp.where(xp.isfinite(norm), xp.minimum(limit / (norm + 1e-6), 1.0), xp.nan)
     for g in gradients:
         g *= scale.astype(g.dtype)

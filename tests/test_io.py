@@ -2,6 +2,7 @@
 
 import io as bytes_io
 import os
+import threading
 import zipfile
 
 import numpy as np
@@ -149,12 +150,37 @@ def test_what_cannot_be_saved_is_named(tmp_path):
     with pytest.raises(TypeError, match="no real numbers"):
         io.save(tmp_path / "state.npz", {"x": np.array(["text"])})
     with pytest.raises(TypeError, match="cannot name"):
+        io.save(tmp_path / "state.npz", {"a\0b": np.zeros(1)})
+    with pytest.raises(FileNotFoundError, match="none is no folder"):
+        io.save(tmp_path / "none" / "state.npz", {"x": np.zeros(1)})
+    with pytest.raises(TypeError, match="cannot name"):
         io.save(tmp_path / "state.npz", {"": np.zeros(1)})
     with pytest.raises(TypeError):
         io.save(tmp_path / "state.npz", {}, {"run": object()})
     assert os.listdir(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         io.load(tmp_path / "state.npz")
+
+
+def test_many_writers_of_one_file_leave_one_of_theirs(tmp_path):
+    path = tmp_path / "state.npz"
+    io.save(path, {"x": np.zeros(100_000)})
+    failures = []
+
+    def write(number):
+        try:
+            for _ in range(20):
+                io.save(path, {"x": np.full(100_000, number)})
+                assert len(set(io.load(path)["x"][::9999].tolist())) == 1
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and os.listdir(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize("broken", ["open", "fsync", "replace"])

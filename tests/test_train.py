@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import signal
 import threading
@@ -13,10 +14,20 @@ import minae
 from minae import nn
 from minae.io import FormatError
 from minae.optim import Adam
-from minae.train import Run, fit, progress
+from minae.run import Run
+from minae.train import fit, interrupts, progress
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 4, 4, 1), dtype="uint8")
 SETTINGS = {"epochs": 2, "batch_size": 16, "seed": 3}  # 4 steps an epoch, the last of 2 images
+ORDER = {"images": 50, "batch_size": 16, "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C works, also where these tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class AutoEncoder(nn.Module):
@@ -128,6 +139,18 @@ def test_ctrl_c_twice_stops_at_once(tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_between_the_last_step_and_the_end_is_not_lost():
+    with pytest.raises(KeyboardInterrupt), interrupts():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_doing_so(tmp_path):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, run = train(tmp_path / "run", press_at(3))
+    assert len(run.history) == 8
+
+
 def test_a_thread_may_train(tmp_path):
     done = []
     thread = threading.Thread(target=lambda: done.append(train(tmp_path / "run")[1]))
@@ -149,14 +172,14 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, monke
         train(tmp_path / "run")
     resumed = Run.open(tmp_path / "run")
     model = AutoEncoder()
-    assert resumed.restore(model, Adam(model.parameters())) == 3
+    assert resumed.restore(model, Adam(model.parameters()), ORDER) == 3
 
 
 def test_parameters_that_are_no_numbers_are_not_saved(tmp_path):
     model, run = train(tmp_path / "run")
     model.layer.weight.data = np.full((16, 16), np.nan)
     with pytest.raises(FloatingPointError, match=r"layer\.weight is not finite"):
-        run.save(model, Adam(model.parameters()))
+        run.save(model, Adam(model.parameters()), ORDER)
     assert same(train(tmp_path / "run", resume=True)[0].state_dict(),
                 train(tmp_path / "other")[0].state_dict())
 
@@ -178,8 +201,52 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert same(resumed.state_dict(), train(tmp_path / "other")[0].state_dict())
 
 
+def test_a_schedule_sets_the_learning_rate(tmp_path):
+    rates = []
+    model = AutoEncoder(lambda step: rates.append(optimizer.lr))
+    optimizer = Adam(model.parameters(), 1.0)
+    fit(model, optimizer, IMAGES, Run.create(tmp_path / "run", {}), out=io.StringIO(),
+        schedule=lambda step: 0.1 / (1 + step), **SETTINGS)
+    assert rates == [0.1 / n for n in range(1, 9)]
+
+
+@pytest.mark.parametrize("steps, taken", [(0, 0), (3, 3), (99, 8)])
+def test_steps_limit_a_run(tmp_path, steps, taken):
+    assert len(train(tmp_path / "run", steps=steps)[1].history) == taken
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 8}, {"seed": 4}])
+def test_a_run_goes_on_with_its_own_batches(tmp_path, changed):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", press_at(3))
+    with pytest.raises(ValueError, match="is of a run with {'images': 50"):
+        train(tmp_path / "run", resume=True, **changed)
+
+
+@pytest.mark.parametrize("figures, error, message", [
+    ({"x": math.nan}, ValueError, "x is nan at step 2"),
+    ({"x": True}, TypeError, "x is True: steps report numbers"),
+    ({"x": "high"}, TypeError, "x is 'high'"),
+    ({"y": 1.0}, ValueError, "the step reports"),
+])
+def test_figures_that_could_not_be_read_again(tmp_path, figures, error, message):
+    run = Run.create(tmp_path / "run", {})
+    run.log({"x": np.float32(0.5)}, 0.1)
+    with pytest.raises(error, match=message):
+        run.log(figures, 0.1)
+    assert (tmp_path / "run" / "metrics.csv").read_text() == "x\n0.5\n"
+
+
+def test_a_model_may_report_anything(tmp_path, monkeypatch):
+    loss = AutoEncoder.loss
+    monkeypatch.setattr(AutoEncoder, "loss", lambda *a: (loss(*a)[0], {"perplexity": 30.0}))
+    out = io.StringIO()
+    train(tmp_path / "run", out=out)
+    assert "perplexity 30.0  " in out.getvalue() and "codes" not in out.getvalue()
+
+
 @pytest.mark.parametrize("images, error, message", [
-    (IMAGES[:0], ValueError, "empty"),
+    (IMAGES[:0], ValueError, "nothing to train on: 0 images"),
     (np.full((4, 4, 4, 1), np.nan), ValueError, "NaN"),
     (IMAGES * 2.0, ValueError, "divide by 255"),
     (IMAGES.astype("int64"), TypeError, "uint8"),
@@ -196,8 +263,23 @@ def test_data_that_cannot_be_trained_on(tmp_path, images, error, message):
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     train(tmp_path / "run")
-    with pytest.raises(FileExistsError, match="holds a run already: go on with --resume"):
+    with pytest.raises(FileExistsError, match=r"holds a run already \(config\.json\): go on with --resume"):
         Run.create(tmp_path / "run", {})
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "checkpoint.npz", "weights.npz"])
+def test_no_file_of_another_run_is_touched(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        Run.create(tmp_path, {})
+    assert (tmp_path / name).read_text() == "precious" and os.listdir(tmp_path) == [name]
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path):
+    train(tmp_path / "run")
+    (tmp_path / "run" / ".checkpoint.npz.0a1b2c3d.part").write_text("half")
+    train(tmp_path / "run", resume=True)
+    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint.npz", "config.json", "metrics.csv"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -219,6 +301,13 @@ def test_damaged_runs_say_so(tmp_path):
     with pytest.raises(FormatError, match=r"checkpoint\.npz cannot be read"):
         train(tmp_path / "run", resume=True)
     checkpoint.write_bytes(whole)
+    minae.io.save(checkpoint, minae.io.load(checkpoint), {"order": ORDER})
+    with pytest.raises(FormatError, match="is not of this run: 'rng'"):
+        train(tmp_path / "run", resume=True)
+    checkpoint.write_bytes(whole)
+    (tmp_path / "run" / "metrics.csv").write_text("step\nNaN,2,3\nx\n")
+    with pytest.raises(FormatError, match=r"metrics\.csv is damaged"):
+        train(tmp_path / "run", resume=True)
     (tmp_path / "run" / "metrics.csv").write_text("step,epoch,loss\n")
     with pytest.raises(FormatError, match=r"metrics\.csv ends before step 3"):
         train(tmp_path / "run", resume=True)

@@ -93,8 +93,8 @@ def draw_digits(labels: Any, rng: numpy.random.Generator) -> numpy.ndarray:
     """A digit for each of ``labels`` (n,), integers from 0 to 9: uint8 (n, 28, 28, 1).
 
     Each is one of its digit's ways to be written, bent, turned, slanted, stretched and moved, with
-    a pen of its own width. The same labels and state of ``rng`` give the same bytes. Raises
-    ValueError for other labels.
+    a pen of its own width. The same labels and state of ``rng`` give the same bytes, on one
+    machine. Raises ValueError for other labels.
     """
     labels = numpy.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not numpy.isin(labels, range(10)).all():

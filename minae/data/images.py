@@ -13,7 +13,7 @@ class ImageSet(NamedTuple):
     All four are NumPy arrays in the host's memory, whatever the backend; ``batches`` moves them.
     """
 
-    name: str  # mnist, fashion_mnist or digits
+    name: str  # mnist, fashion or digits
     source: str  # where it came from, as a phrase: "from the folder ..."
     train_images: numpy.ndarray
     train_labels: numpy.ndarray

@@ -19,14 +19,15 @@ from .idx import read_idx
 from .images import ImageSet
 
 PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits (built-in)"}
+TITLES = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "digits": "digits (built-in)"}
+FOLDERS = {"mnist": "mnist", "fashion": "fashion_mnist"}
 MIRRORS = {
     "mnist": [
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "http://yann.lecun.com/exdb/mnist/",
     ],
-    "fashion_mnist": [
+    "fashion": [
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ],
@@ -38,7 +39,7 @@ FILES = {  # of each part, in gzip: bytes, SHA-256
         (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
         (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ],
-    "fashion_mnist": [
+    "fashion": [
         (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
         (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
         (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
@@ -63,7 +64,7 @@ def load_mnist(data_dir: Any = None) -> ImageSet:
 
 def load_fashion_mnist(data_dir: Any = None) -> ImageSet:
     """Fashion-MNIST, articles of clothing: as ``load_mnist``, in folders ``fashion_mnist``."""
-    return _load("fashion_mnist", data_dir)
+    return _load("fashion", data_dir)
 
 
 def load_images(
@@ -97,10 +98,10 @@ def load_images(
 
 def _load(name: str, data_dir: Any) -> ImageSet:
     if data_dir is not None:
-        folder = Path(data_dir)
-        return _from_folder(name, folder / name if (folder / name).is_dir() else folder)
+        folder, inner = Path(data_dir), Path(data_dir) / FOLDERS[name]
+        return _from_folder(name, inner if inner.is_dir() else folder)
     if shared := os.environ.get("MINAE_DATA"):
-        folder = Path(shared) / name
+        folder = Path(shared) / FOLDERS[name]
         if folder.is_dir():
             return _from_folder(name, folder)
     return _from_cache(name)
@@ -146,7 +147,7 @@ def _read(name: str, source: str, paths: list[Any]) -> ImageSet:
 
 
 def _from_cache(name: str) -> ImageSet:
-    folder = _cache() / name
+    folder = _cache() / FOLDERS[name]
     source = f"from the cache {folder}"
     paths = [folder / f"{part}-ubyte.gz" for part in PARTS]
     try:

@@ -15,9 +15,10 @@ from ..backend import Array, describe, xp
 from ..data import pixels
 from ..engine import entries, no_grad
 from ..functional import mse_loss
-from ..io import FormatError, load, load_metadata, save
+from ..io import FormatError, read, save
 from ..nn import Conv2d, ConvTranspose2d, Module, Sequential
 from ..ops import relu
+from ..random import get_state, set_state
 from ..vq import Quantized, VectorQuantizer, VectorQuantizerEMA, perplexity
 
 QUANTIZERS = {"VectorQuantizer": VectorQuantizer, "VectorQuantizerEMA": VectorQuantizerEMA}
@@ -56,10 +57,9 @@ class VQVAE(Module):
         self, channels: int = 1, codes: int = 512, features: int = 64, hidden: int = 64,
         residual: int = 32, commitment: float = 0.25, decay: float = 0.99,
     ) -> None:
-        self.config = {
-            "channels": channels, "codes": codes, "features": features, "hidden": hidden,
-            "residual": residual, "commitment": commitment, "decay": decay,
-        }
+        if min(channels, residual) < 1 or hidden < 2:
+            raise ValueError(f"impossible {channels=}, {hidden=}, {residual=}")
+        self.channels, self.hidden, self.residual = channels, hidden, residual
         self.encoder = Sequential(
             Conv2d(channels, hidden // 2, 4, stride=2, padding=1), relu,
             Conv2d(hidden // 2, hidden, 4, stride=2, padding=1), relu,
@@ -136,8 +136,8 @@ class VQVAE(Module):
         return entries(self.decoder(self.quantizer.decode(codes)))
 
     def _fitting(self, images: Any) -> Any:
-        channels = self.config["channels"]
-        shape = images.shape
+        channels = self.channels
+        shape: tuple[int, ...] = getattr(images, "shape", ())
         if len(shape) != 4 or shape[3] != channels or shape[1] % 4 or shape[2] % 4:
             raise ValueError(
                 f"expected images (batch, height, width, {channels}) with sides divisible by 4, "
@@ -145,11 +145,24 @@ class VQVAE(Module):
             )
         return images
 
-    def save(self, folder: Any) -> None:
-        """Write ``weights.npz`` into a folder, which must exist."""
-        metadata = {
-            "model": "VQVAE", "config": self.config, "quantizer": type(self.quantizer).__name__
+    # --- In a folder ---------------------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What makes another VQVAE like this one; its state is not in it."""
+        return {
+            "channels": self.channels, "hidden": self.hidden, "residual": self.residual,
+            "quantizer": type(self.quantizer).__name__, **self.quantizer.options(),
         }
+
+    def save(self, folder: Any) -> None:
+        """Write ``weights.npz`` into a folder, which must exist.
+
+        Raises TypeError for a quantizer of another class than the two of ``minae.vq``.
+        """
+        if type(self.quantizer) not in QUANTIZERS.values():
+            raise TypeError(f"load() could not make a {type(self.quantizer).__name__} again")
+        metadata = {"model": "VQVAE", "config": self.config}
         save(Path(folder) / WEIGHTS, self.state_dict(), metadata)
 
     @classmethod
@@ -159,28 +172,39 @@ class VQVAE(Module):
         Raises FileNotFoundError without one there, FormatError for a damaged or foreign file.
         """
         path = Path(folder) / WEIGHTS
-        metadata, arrays = load_metadata(path), load(path)
+        arrays, metadata = read(path)
         try:
-            config = metadata["config"]
-            if metadata["model"] != "VQVAE" or _sizes(arrays).items() - config.items():
+            if metadata.get("model") != "VQVAE":
                 raise ValueError("it was saved by something else")
-            model = cls(**config)
-            kind = QUANTIZERS[metadata["quantizer"]]
-            model.quantizer = kind(config["codes"], config["features"])
+            model = cls._made_for(arrays, **metadata["config"])
             model.load_state_dict(arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path} holds no VQVAE: {error}") from error
         model.eval()
         return model
 
-
-def _sizes(arrays: dict[str, Any]) -> dict[str, int]:
-    """What the shapes say of the network, so that no file makes us build more than it holds."""
-    codes, features = arrays["quantizer.codebook"].shape
-    channels, hidden = arrays["encoder.0.weight"].shape[2], arrays["encoder.2.weight"].shape[3]
-    residual = arrays["encoder.5.spread.weight"].shape[3]
-    return {"channels": channels, "codes": codes, "features": features, "hidden": hidden,
-            "residual": residual}
+    @classmethod
+    def _made_for(
+        cls, arrays: dict[str, Any], channels: int, hidden: int, residual: int, quantizer: str,
+        codes: int, features: int, **options: Any,
+    ) -> VQVAE:
+        """An untrained model of this config, once the arrays show that it is theirs: no file makes
+        us build more than it holds."""
+        shapes = {
+            "encoder.0.weight": (4, 4, channels, hidden // 2),
+            "encoder.2.weight": (4, 4, hidden // 2, hidden),
+            "encoder.4.weight": (3, 3, hidden, hidden),
+            "encoder.5.spread.weight": (3, 3, hidden, residual),
+            "quantizer.codebook": (codes, features),
+        }
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} is {describe(arrays[name])}, its config says {shape}")
+        state = get_state()  # the numbers drawn here are not missed elsewhere
+        model = cls(channels, codes, features, hidden, residual)
+        model.quantizer = QUANTIZERS[quantizer](codes, features, **options)
+        set_state(state)
+        return model.astype(arrays["quantizer.codebook"].dtype)
 
 
 def _blocks(x: Any) -> Iterator[Any]:

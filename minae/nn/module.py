@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
-from typing import Any
+from typing import Any, Self
 
 from ..backend import Array, asarray, asnumpy, describe, ndarray, numpy
 from ..engine import entries, stamp
@@ -17,7 +17,7 @@ class Module:
         class Scale(Module):
             def __init__(self):
                 self.factor = minae.tensor([1.0], requires_grad=True)  # a parameter
-                self.calls = numpy.zeros(1)                            # a buffer
+                self.calls = minae.xp.zeros(1)                         # a buffer
 
             def forward(self, x):
                 self.calls += 1
@@ -25,7 +25,8 @@ class Module:
 
     Tensors that need gradients are parameters; other Tensors and arrays are buffers, so a frozen
     parameter is one. Both are found in attributes, and in lists, tuples and dicts of them, at any
-    depth; what is found by two ways counts once. Numbers and strings are configuration, not state.
+    depth; what is found by two ways counts once. Numbers and strings are configuration, not state,
+    and so is the recorded result of an op.
     """
 
     training = True
@@ -64,17 +65,17 @@ class Module:
 
     # --- What changes all of it ----------------------------------------------------------------
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Set ``training`` here and below: dropout drops, statistics are updated. Returns self."""
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """For use after training: no dropout, and no forward pass changes any state."""
         return self.train(False)
 
-    def astype(self, dtype: Any) -> Module:
+    def astype(self, dtype: Any) -> Self:
         """Turn parameters and buffers of floats to another float dtype, in place. Returns self."""
         if numpy.dtype(dtype).kind != "f":
             raise TypeError(f"a Module computes in floats, not {dtype}")
@@ -182,14 +183,17 @@ def _cast(value: Any, dtype: Any, done: dict[int, Any]) -> Any:
     return done[id(value)]
 
 
+_KINDS = {"f": "f", "i": "iu", "u": "iu", "b": "b"}  # what may be loaded into what
+
+
 def _is_parameter(x: Tensor | Array) -> bool:
     return type(x) is Tensor and x.requires_grad
 
 
 def _fits(value: Array, target: Tensor | Array) -> bool:
-    kinds = value.dtype.kind == target.dtype.kind or (value.dtype.kind in "iu" and
-                                                      target.dtype.kind in "iu")
-    return value.shape == target.shape and kinds
+    if value.shape != target.shape or value.dtype.kind not in _KINDS[target.dtype.kind]:
+        return False
+    return value.dtype.kind == "f" or bool((value.astype(target.dtype) == value).all())
 
 
 def _children(members: Any, name: str = "", outer: tuple = ()) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import xp
 from ..engine import entries
-from ..functional import batch_norm, group_norm, layer_norm, mean, var
+from ..functional import batch_norm, group_norm, layer_norm, mean
 from ..tensor import Tensor
 from .module import Module
 
@@ -82,8 +82,10 @@ class BatchNorm2d(_Affine):
         count = x.shape[0] * x.shape[1] * x.shape[2]
         if count < 2:
             raise ValueError("the variance of one entry says nothing: give a larger batch")
-        centre, spread = mean(x, (0, 1, 2)), var(x, (0, 1, 2))
+        centre = mean(x, (0, 1, 2))
+        deviation = x - centre
+        spread = mean(deviation * deviation, (0, 1, 2))
         share = self.momentum
         self.running_mean += share * (entries(centre) - self.running_mean)
         self.running_var += share * (entries(spread) * (count / (count - 1)) - self.running_var)
-        return batch_norm(x, centre, spread, self.weight, self.bias, self.eps)
+        return batch_norm(deviation, 0.0, spread, self.weight, self.bias, self.eps)

@@ -56,7 +56,8 @@ class VectorQuantizer(Module):
       this share of an even use is set to a vector of the batch, drawn at random. 0 never revives.
 
     At first, while the vectors still move fast, averages are shorter: after n batches the decay is
-    at most ``(1 + n) / (10 + n)``.
+    at most ``(1 + n) / (10 + n)``. ``rng`` draws the first codebook; what training draws comes from
+    the default generator.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class VectorQuantizer(Module):
         """Quantize vectors (..., D). Raises ValueError where D differs, FloatingPointError where
         a vector is not finite."""
         vectors = entries(x).reshape(-1, self._features(x))
+        if self.training and not len(vectors):
+            raise ValueError("there are no vectors to learn from")
         if not bool(xp.isfinite(vectors).all()):
             raise FloatingPointError("the vectors to be quantized are not finite")
         if self.training:
@@ -86,8 +89,8 @@ class VectorQuantizer(Module):
         codes = self.encode(x)
         counts = xp.bincount(codes.ravel(), minlength=len(self.codebook))
         replaced, loss = self._replace(x, codes)
-        values = straight_through(x, replaced.detach())
-        if self.training and codes.size:
+        values = straight_through(x, replaced)
+        if self.training:
             self._learn(vectors, codes.ravel(), counts)
             self._revive(vectors)
         return Quantized(values, codes, loss, perplexity(counts))
@@ -101,6 +104,12 @@ class VectorQuantizer(Module):
         """Codewords: integers (...) in [0, K) to (..., D), so that ``decode(encode(x))`` is x
         quantized. Raises ValueError for a code outside."""
         return self.codebook.array[integers(codes, len(self.codebook), "codes")]
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that make another quantizer of this kind; its state is not among them."""
+        codes, features = self.codebook.shape
+        return {"codes": codes, "features": features, "commitment": self.commitment,
+                "decay": self.decay, "revive": self.revive}
 
     def extra_repr(self) -> str:
         codes, features = self.codebook.shape
@@ -134,8 +143,8 @@ class VectorQuantizer(Module):
     def _place(self, vectors: Array) -> None:
         """Set codewords not placed yet to centres of ``vectors``, until all are."""
         placed, count = int(self.placed[0]), len(self.codebook)
-        new = min(count - placed, max(1, len(vectors) // ROWS_PER_CODE)) if len(vectors) else 0
-        if placed < count and new:
+        if placed < count:
+            new = min(count - placed, max(1, len(vectors) // ROWS_PER_CODE))
             centres, sizes = kmeans(vectors, new)
             book = self.codebook.array
             book[placed : placed + new] = centres

@@ -22,7 +22,7 @@ from minae.data import (
 )
 from minae.io import FormatError
 
-LOADERS = {"mnist": load_mnist, "fashion_mnist": load_fashion_mnist}
+LOADERS = {"mnist": load_mnist, "fashion": load_fashion_mnist}
 
 
 def idx(array):
@@ -280,7 +280,7 @@ def test_nothing_else_takes_the_place_of_what_was_asked_for(tmp_path, mirror):
     for name in ("mnist", "fashion"):
         with pytest.raises(FileNotFoundError):
             load_images(name, tmp_path / "nowhere")
-    (mirror.folder / "fashion_mnist" / "train-images-idx3-ubyte.gz").unlink()
+    (mirror.folder / "fashion" / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(FetchError, match="--data-dir"):
         load_images("fashion")
     with pytest.raises(ValueError, match="leave out data_dir"):

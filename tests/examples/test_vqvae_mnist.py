@@ -85,8 +85,8 @@ def test_it_leaves_a_run_folder(finished, data):
         assert found >= PICTURES
         for name in PICTURES:
             assert (folder / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    first = done.stderr.splitlines()[0]
-    assert first.startswith("VQ-VAE, 16 codes, minae ") and str(folder) in first
+    assert done.stderr.startswith("VQ-VAE, 16 codes, minae ")
+    assert f"run folder: {folder}" in done.stderr
     assert "step 20/20" in done.stderr
 
 
@@ -101,7 +101,9 @@ def test_a_stopped_run_resumes_to_the_same_weights(finished, data, tmp_path):
     folder = tmp_path / "cut"
     command = [sys.executable, EXAMPLE, *FAST, "--data-dir", data, "--out", folder]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+                          ) as process:
         for line in process.stdout:
             if line.startswith("step "):  # the first is shown at once
                 process.send_signal(signal.SIGINT)
@@ -111,7 +113,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(finished, data, tmp_path):
     step = int(re.search(rf"stopped: saved at step (\d+); go on with --resume {folder}",
                          errors).group(1))
     assert step < 20
-    resumed = run("--resume", folder, "--data-dir", data)
+    resumed = run("--resume", folder)  # which remembers where the data is
     assert resumed.code == 0, resumed.stderr
     assert weights(folder) == weights(finished[0])
 
@@ -147,6 +149,7 @@ def test_debug_runs_too(data, tmp_path):
     (["--data-dir", "{data}", "--out", "{finished}/weights.npz/run"], "weights.npz"),
     (["--resume", "{tmp}"], "holds no run"),
     (["--resume", "{finished}", "--data-dir", "{data}", "--epochs", "1"], "--epochs 2: leave it"),
+    (["--resume", "{finished}", "--data-dir", "{data}", "--seed", "6"], "--seed 5: leave it out"),
     (["--resume", "{foreign}"], "was not written by this command"),
     (["--resume", "{garbage}"], "is damaged"),
     (["--resume", "{finished}", "--dataset", "digits"], "--dataset mnist: leave it out"),
