@@ -46,6 +46,8 @@ def main(options):
     if options.resume:
         run = Run.open(options.resume)
         run.write("config.json", config)  # --epochs and --data-dir may be new
+        if not (run.folder / "checkpoint.npz").exists():
+            say("there is no checkpoint yet: the run begins anew")
     else:
         name = "vqvae_" + data.name + ("_dry" if options.dry_run else "")
         run = Run.create(options.out or command.new_folder(name), config)

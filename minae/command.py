@@ -1,12 +1,13 @@
 """What the commands in ``examples/`` have in common: options, errors and exit codes.
 
-0 is success, 2 the user's error, said in one line, and 130 Ctrl-C.
+0 is success, 2 the user's error, said in one line, 130 Ctrl-C, 141 a reader that has gone.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,9 +31,9 @@ def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argp
     add("--lr", type=positive(float), default=lr, metavar="X",
         help="learning rate of Adam (%(default)s)")
     add("--seed", type=natural, default=0, metavar="N", help="same seed, same run (%(default)s)")
-    add("--data-dir", type=Path, metavar="DIR", help="the folder that holds the data files")
-    add("--out", type=Path, metavar="DIR", help="the run folder; by default a new one under runs/")
-    add("--resume", type=Path, metavar="DIR", help="go on with this run folder; --epochs may grow")
+    add("--data-dir", type=folder, metavar="DIR", help="the folder that holds the data files")
+    add("--out", type=folder, metavar="DIR", help="the run folder (a new one under runs/)")
+    add("--resume", type=folder, metavar="DIR", help="go on with this run; --epochs may grow")
     add("--dry-run", action="store_true", help="a few steps, to see whether all works")
     add("--json", action="store_true", help="print the metrics to standard output as JSON, and all"
         " else to standard error")
@@ -46,7 +47,7 @@ def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         number = kind(text)
         if not 0 < number < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+            raise argparse.ArgumentTypeError(f"{text} is no finite number above 0")
         return number
 
     convert.__name__ = kind.__name__
@@ -59,6 +60,13 @@ def natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return number
+
+
+def folder(text: str) -> Path:
+    """An argument type: the name of a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a folder is empty")
+    return Path(text)
 
 
 def new_folder(name: str) -> Path:
@@ -111,13 +119,15 @@ def run(main: Callable[[argparse.Namespace], None], p: argparse.ArgumentParser) 
         else:
             main(options)
     except KeyboardInterrupt as stop:
-        where = str(stop) or "go on with --resume and its run folder, if it has one yet"
+        where = str(stop) or "--resume and the run folder go on from its last checkpoint, if any"
         print(f"\nstopped: {where}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
         if options.debug:
             raise
-        what = str(error) or type(error).__name__
-        print(f"error: {what} (--debug shows where)", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     return 0

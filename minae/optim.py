@@ -61,6 +61,8 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        if hasattr(parameters, "parameters"):
+            raise TypeError("an optimizer takes model.parameters(), not the model")
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError("there are no parameters: do the Tensors have requires_grad=True?")

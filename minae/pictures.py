@@ -1,6 +1,6 @@
 """Pictures of a run, drawn by matplotlib: images in rows, curves over steps, grids of codes.
 
-Each function writes one PNG file and needs ``pip install "minae[examples]"``.
+Each function writes one PNG file and needs matplotlib.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLOR = "#2a5d8f"
 def image_rows(path: Any, rows: Mapping[str, Any]) -> None:
     """Images (n, height, width, channels) in [0, 1], one labelled row of them under the other."""
     bands = [numpy.clip(asnumpy(images), 0, 1) for images in rows.values()]
-    figure = _figure(len(bands[0]) * 0.7 + 1.2, len(bands) * 0.75)
+    figure = _figure(len(bands[0]) * 0.65 + 1.3, len(bands) * 0.75)
     axes = figure.subplots(len(bands), squeeze=False)[:, 0]
     for ax, label, band in zip(axes, rows, bands):
         strip = numpy.concatenate(list(numpy.pad(band, ((0, 0), (1, 1), (1, 1), (0, 0)))), axis=1)
@@ -35,7 +35,8 @@ def curves(path: Any, series: Mapping[str, Sequence[float]], log: Sequence[str] 
     for ax, (label, values) in zip(figure.subplots(1, len(series), squeeze=False)[0],
                                    series.items()):
         ax.plot(range(1, len(values) + 1), values, color=COLOR, linewidth=0.9)
-        ax.set(xlabel="step", title=label, yscale="log" if label in log else "linear")
+        ax.set(xlabel="step", ylabel=label, yscale="log" if label in log else "linear",
+               title=f"{label}, {values[-1]:.4g} at the end" if len(values) else label)
         ax.grid(alpha=0.3)
     _write(path, figure)
 
@@ -47,7 +48,7 @@ def usage(path: Any, counts: Any) -> None:
     ax = figure.subplots()
     ax.bar(range(len(counts)), counts, width=1, color=COLOR)
     ax.axhline(counts.mean(), color="black", linewidth=0.8, linestyle="--", label="even use")
-    ax.set(xlabel="code, by use", ylabel="times used", xlim=(-0.5, len(counts) - 0.5),
+    ax.set(xlabel="code, by use", ylabel="times used", xlim=(-0.01 * len(counts), len(counts)),
            title=f"{numpy.count_nonzero(counts)} of {len(counts)} codes in use")
     ax.legend(frameon=False)
     _write(path, figure)
@@ -59,6 +60,7 @@ def code_grids(path: Any, images: Any, codes: Any, count: int) -> None:
     figure = _figure(2.3 * len(images), 4.6)
     from matplotlib.patheffects import withStroke
 
+    figure.suptitle(f"images, and each place's code of {count} (one colour, one code)")
     outline = [withStroke(linewidth=1.5, foreground="black")]
     axes = figure.subplots(2, len(images), squeeze=False)
     colors = numpy.random.default_rng(0).permutation(count)  # so that near numbers look different
@@ -77,7 +79,7 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        cure = 'pip install "minae[examples]"'
+        cure = "pip install matplotlib"
         raise ImportError(f"pictures are drawn by matplotlib: {cure}") from None
     return Figure(figsize=(width, height), layout="constrained")
 

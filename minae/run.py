@@ -48,8 +48,12 @@ class Run:
                 f"{folder} holds a run already ({found[0]}): go on with --resume {folder}, or"
                 " choose another folder with --out"
             )
-        run.folder.mkdir(parents=True, exist_ok=True)
-        run.write("config.json", run.config)
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            run.write("config.json", run.config)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(f"{folder} cannot be a run folder: {reason}") from error
         return run
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import operator
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ def fit(
     KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for data that cannot
     be trained on, FloatingPointError where the loss is no number any more.
     """
+    epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
     if not len(images) or batch_size < 1:
         raise ValueError(f"there is nothing to train on: {len(images)} images, {batch_size=}")
     order = {"images": len(images), "batch_size": batch_size, "seed": seed}
@@ -80,8 +82,10 @@ def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str,
     except FloatingPointError as error:
         raise FloatingPointError(
             f"{error}, at step {step}: lower the learning rate, or find the first NaN with --debug;"
-            f" the checkpoint is of step {saved}"
+            + (f" the checkpoint is of step {saved}" if saved else " there is no checkpoint yet")
         ) from error
+    if taken := figures.keys() & {"step", "epoch", "loss"}:
+        raise ValueError(f"a model reports {', '.join(sorted(taken))}, which the loop does itself")
     return loss, figures
 
 
@@ -90,7 +94,8 @@ def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str,
 
 def progress(done: int, last: int, batch_size: int, out: TextIO) -> Any:
     """A tqdm bar on a terminal, where tqdm is installed; else now and then a line."""
-    bar = out.isatty() and importlib.util.find_spec("tqdm")
+    terminal = out is not None and out.isatty()  # None: a process without standard output
+    bar = terminal and importlib.util.find_spec("tqdm")
     return (_bar if bar else _lines)(done, last, batch_size, out)
 
 
@@ -99,7 +104,8 @@ def _bar(done: int, last: int, batch_size: int, out: TextIO) -> Iterator[Any]:
     from tqdm import tqdm
 
     pace: list[float] = []
-    with tqdm(total=last, initial=done, unit="step", file=out, dynamic_ncols=True) as bar:
+    style = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+    with tqdm(total=last, initial=done, file=out, dynamic_ncols=True, bar_format=style) as bar:
 
         def show(row: Mapping[str, Any], seconds: float) -> None:
             bar.set_postfix_str(_summary(row, seconds, pace, batch_size), refresh=False)

@@ -219,7 +219,7 @@ def test_steps_limit_a_run(tmp_path, steps, taken):
 def test_a_run_goes_on_with_its_own_batches(tmp_path, changed):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", press_at(3))
-    with pytest.raises(ValueError, match="is of a run with {'images': 50"):
+    with pytest.raises(ValueError, match=r"is of a run with \{'images': 50"):
         train(tmp_path / "run", resume=True, **changed)
 
 
@@ -239,6 +239,9 @@ def test_figures_that_could_not_be_read_again(tmp_path, figures, error, message)
 
 def test_a_model_may_report_anything(tmp_path, monkeypatch):
     loss = AutoEncoder.loss
+    monkeypatch.setattr(AutoEncoder, "loss", lambda *a: (loss(*a)[0], {"step": 30.0}))
+    with pytest.raises(ValueError, match="reports step, which the loop does itself"):
+        train(tmp_path / "other")
     monkeypatch.setattr(AutoEncoder, "loss", lambda *a: (loss(*a)[0], {"perplexity": 30.0}))
     out = io.StringIO()
     train(tmp_path / "run", out=out)
@@ -263,7 +266,7 @@ def test_data_that_cannot_be_trained_on(tmp_path, images, error, message):
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     train(tmp_path / "run")
-    with pytest.raises(FileExistsError, match=r"holds a run already \(config\.json\): go on with --resume"):
+    with pytest.raises(FileExistsError, match=r"a run already \(config\.json\): go on with --re"):
         Run.create(tmp_path / "run", {})
 
 

@@ -32,7 +32,7 @@ def read_idx(path: Any, limit: int = 1 << 30) -> numpy.ndarray:
             is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
             return _parse(_decompressed(file) if is_gzip else _pieces(file), limit)
         except (FormatError, zlib.error) as error:
-            cure = "delete it, so that it is fetched again, or put a good copy in its place"
+            cure = "put a good copy in its place"
             raise FormatError(f"{path} is no sound IDX file: {error}; {cure}") from None
 
 

@@ -6,6 +6,7 @@ R. Vollgraf, arXiv:1708.07747.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -78,17 +79,17 @@ def load_images(
     before = after = ""
     if dataset == "digits":
         if data_dir is not None:
-            raise ValueError("the built-in digits are drawn, not read: leave out data_dir")
+            raise ValueError("the built-in digits are drawn, not read: leave out --data-dir")
         images = generated_digits()
     elif dataset == "mnist":
         try:
-            images = load_mnist(data_dir)
+            images = _load("mnist", data_dir, report)
         except FetchError:
             before = "MNIST is not at hand, and no mirror gave it. In its place, "
             after = f". {CURE}"
             images = generated_digits()
     elif dataset == "fashion":
-        images = load_fashion_mnist(data_dir)
+        images = _load("fashion", data_dir, report)
     else:
         raise ValueError(f"dataset is {dataset!r}; choose mnist, fashion or digits")
     counts = f"{len(images.train_images)} training and {len(images.test_images)} test images"
@@ -96,7 +97,7 @@ def load_images(
     return images
 
 
-def _load(name: str, data_dir: Any) -> ImageSet:
+def _load(name: str, data_dir: Any, report: Callable[[str], Any] = lambda line: None) -> ImageSet:
     if data_dir is not None:
         folder, inner = Path(data_dir), Path(data_dir) / FOLDERS[name]
         return _from_folder(name, inner if inner.is_dir() else folder)
@@ -104,7 +105,7 @@ def _load(name: str, data_dir: Any) -> ImageSet:
         folder = Path(shared) / FOLDERS[name]
         if folder.is_dir():
             return _from_folder(name, folder)
-    return _from_cache(name)
+    return _from_cache(name, report)
 
 
 # --- A folder of the user's: the files of any spelling, trusted for their numbers -----------------
@@ -119,6 +120,9 @@ def _from_folder(name: str, folder: Path) -> ImageSet:
             f"{folder} lacks {', '.join(missing)} (plain or .gz) of {TITLES[name]}: get "
             f"{'it' if len(missing) == 1 else 'them'} from {MIRRORS[name][0]}"
         )
+    for other, path in itertools.product(FILES.keys() - {name}, found):
+        if any(is_intact(path, *known) for known in FILES[other] if known not in FILES[name]):
+            raise FormatError(f"{path} is of {TITLES[other]}, not of {TITLES[name]}")
     return _read(name, f"from {folder}", found)
 
 
@@ -146,13 +150,14 @@ def _read(name: str, source: str, paths: list[Any]) -> ImageSet:
 # --- The cache, filled from the mirrors: byte for byte the known files ----------------------------
 
 
-def _from_cache(name: str) -> ImageSet:
+def _from_cache(name: str, report: Callable[[str], Any]) -> ImageSet:
     folder = _cache() / FOLDERS[name]
     source = f"from the cache {folder}"
     paths = [folder / f"{part}-ubyte.gz" for part in PARTS]
     try:
         for path, (size, sha256) in zip(paths, FILES[name]):
             if not is_intact(path, size, sha256):
+                report(f"fetching {path.name} of {TITLES[name]}, {size:,} bytes")
                 urls = [mirror + path.name for mirror in MIRRORS[name]]
                 url = fetch(f"{TITLES[name]}'s {path.name}", urls, sha256, path, size)
                 source = f"from {urlsplit(url).netloc}, kept in {folder}"

@@ -79,7 +79,9 @@ class VQVAE(Module):
 
     def forward(self, images: Any) -> Reconstruction:
         """Reconstruct float images; in training the codebook learns too."""
-        latents = self.encoder(self._fitting(images))  # (batch, height / 4, width / 4, features)
+        if self._fitting(images).dtype.kind != "f":
+            raise TypeError(f"expected floats in [0, 1], got {describe(images)}: see data.pixels")
+        latents = self.encoder(images)  # (batch, height / 4, width / 4, features)
         quantized = self.quantizer(latents)
         return Reconstruction(self.decoder(quantized.values), quantized)
 

@@ -12,7 +12,8 @@ from ..tensor import Tensor
 
 
 class Module:
-    """What holds state. A subclass assigns attributes and defines ``forward``::
+    """What holds state. A subclass assigns attributes and defines ``forward``; it need not call
+    ``super().__init__()``::
 
         class Scale(Module):
             def __init__(self):

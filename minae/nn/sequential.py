@@ -19,7 +19,7 @@ class Sequential(Module):
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         for position, layer in enumerate(layers):
-            if not callable(layer):
+            if not callable(layer) or isinstance(layer, type):
                 raise TypeError(f"layer {position} is no Module and no function: {layer!r}")
             vars(self)[str(position)] = layer
 

@@ -250,7 +250,7 @@ def test_one_line_says_what_came_from_where(tmp_path, mirror):
     load_images("mnist", tmp_path / "set", lines.append)
     load_images("fashion", report=lines.append)
     assert lines[0] == f"MNIST: 5 training and 3 test images, from {tmp_path / 'set'}"
-    assert lines[1].startswith("Fashion-MNIST: 5 training and 3 test images, from 127.0.0.1:")
+    assert lines[-1].startswith("Fashion-MNIST: 5 training and 3 test images, from 127.0.0.1:")
 
 
 def test_the_line_is_printed_by_default(tmp_path, capsys):
@@ -262,7 +262,8 @@ def test_without_mnist_the_built_in_digits_take_its_place_in_one_clear_line(tmp_
     lines = []
     images = load_images("mnist", report=lines.append)
     assert images.name == "digits" and len(images.train_images) == 60000
-    (line,) = lines
+    fetching, line = lines
+    assert fetching.startswith("fetching train-images-idx3-ubyte.gz of MNIST, 9,912,422 bytes")
     assert "\n" not in line and line.startswith("MNIST is not at hand, and no mirror gave it.")
     assert "digits (built-in): 60000 training and 10000 test images" in line
     assert "--data-dir" in line and "MINAE_DATA" in line
@@ -283,7 +284,7 @@ def test_nothing_else_takes_the_place_of_what_was_asked_for(tmp_path, mirror):
     (mirror.folder / "fashion" / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(FetchError, match="--data-dir"):
         load_images("fashion")
-    with pytest.raises(ValueError, match="leave out data_dir"):
+    with pytest.raises(ValueError, match="leave out --data-dir"):
         load_images("digits", tmp_path)
     with pytest.raises(ValueError, match="choose mnist, fashion or digits"):
         load_images("MNIST")
@@ -315,3 +316,11 @@ def test_the_real_fashion_mnist(real):
     assert np.bincount(images.train_labels).tolist() == [6000] * 10
     assert np.bincount(images.test_labels).tolist() == [1000] * 10
     assert abs(images.train_images.mean() / 255 - 0.2860) < 5e-5
+
+
+def test_files_of_the_other_set_are_refused(real):
+    folder = real("mnist")
+    with pytest.raises(FormatError, match="is of MNIST, not of Fashion-MNIST"):
+        load_fashion_mnist(folder)
+    with pytest.raises(FormatError, match="is of Fashion-MNIST, not of MNIST"):
+        load_mnist(real("fashion_mnist"))

@@ -97,13 +97,17 @@ def test_the_folder_gives_the_model_back(finished):
     assert model.decode(model.encode(images)).shape == (2, 28, 28, 1)
 
 
+def ctrl_c_works():
+    """Also where these tests run in the background of a script, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_a_stopped_run_resumes_to_the_same_weights(finished, data, tmp_path):
     folder = tmp_path / "cut"
     command = [sys.executable, EXAMPLE, *FAST, "--data-dir", data, "--out", folder]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-                          ) as process:
+                          preexec_fn=ctrl_c_works) as process:
         for line in process.stdout:
             if line.startswith("step "):  # the first is shown at once
                 process.send_signal(signal.SIGINT)

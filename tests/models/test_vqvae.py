@@ -109,6 +109,8 @@ def test_an_empty_batch_has_no_codes(model):
     (images(2, 7), ValueError, r"sides divisible by 4, got uint8\[2, 7, 7, 1\]"),
     (images(2, 8, 3), ValueError, r"images \(batch, height, width, 1\)"),
     (images()[0], ValueError, r"expected images .* got uint8\[8, 8, 1\]"),
+    (None, ValueError, "expected images"),
+    ([[1, 2]], ValueError, "expected images"),
     (images().astype("int64"), TypeError, "uint8"),
     (images() * 1.0, ValueError, "divide by 255"),
     (np.full((2, 8, 8, 1), np.nan), ValueError, "NaN"),
@@ -146,11 +148,30 @@ def test_a_folder_gives_the_model_back(model, tmp_path, numpy):
 
 
 def test_a_folder_remembers_how_its_codebook_is_learned(model, tmp_path):
-    model.quantizer = minae.vq.VectorQuantizer(8, 4)
-    model.save(tmp_path)
+    options = {"codes": 12, "features": 4, "commitment": 1.0, "decay": 0.9, "revive": 0.0}
+    model.quantizer = minae.vq.VectorQuantizer(**options)
+    model.astype("float64").save(tmp_path)
+    state = minae.random.get_state()
     found = VQVAE.load(tmp_path)
+    assert minae.random.get_state() == state
     assert type(found.quantizer) is minae.vq.VectorQuantizer
-    assert len(found.parameters()) == len(model.parameters())
+    assert found.quantizer.options() == options
+    assert found.config == model.config
+    assert {p.dtype for p in found.parameters()} == {np.dtype("float64")}
+    model.quantizer = type("Other", (minae.vq.VectorQuantizer,), {})(8, 4)
+    with pytest.raises(TypeError, match="could not make a Other again"):
+        model.save(tmp_path)
+
+
+def test_forward_takes_floats(model):
+    with pytest.raises(TypeError, match="expected floats"):
+        model(images())
+
+
+def test_impossible_sizes():
+    for sizes in ({"channels": 0}, {"hidden": 1}, {"residual": 0}):
+        with pytest.raises(ValueError, match="impossible"):
+            VQVAE(**SMALL | sizes)
 
 
 def test_a_folder_without_a_model_says_so(model, tmp_path):
@@ -172,7 +193,10 @@ def test_a_folder_without_a_model_says_so(model, tmp_path):
     save(path, arrays, metadata)
     with pytest.raises(FormatError, match=r"missing: encoder\.0\.bias"):
         VQVAE.load(tmp_path)
-    lies = ({"codes": "many"}, {"codes": 10**12}, {"codes": 10**12, "features": 10**12}, {})
+    lies = (
+        {}, {"codes": "many"}, {"codes": 10**12}, {"codes": 10**12, "features": 10**12},
+        {"quantizer": "eval"}, {"hidden": 10**9}, {"channels": 10**12},
+    )  # fmt: skip
     for lie in lies:
         config = model.config | lie if lie else {}
         save(path, model.state_dict(), metadata | {"config": config})

@@ -51,3 +51,10 @@ def test_as_many_centres_as_vectors(numpy):
 def test_too_many_or_no_centres_are_refused(count):
     with pytest.raises(ValueError, match=f"6 vectors do not make {count} clusters"):
         vq.kmeans(blobs(1, 6), count)
+
+
+def test_sizes_belong_to_the_centres_that_are_returned(numpy):
+    x = blobs(4, 50)
+    centres, sizes = vq.kmeans(x, 12, iterations=1, rng=rng())
+    codes = ((numpy(x)[:, None] - numpy(centres)) ** 2).sum(axis=2).argmin(axis=1)
+    assert numpy(sizes).tolist() == np.bincount(codes, minlength=12).tolist()

@@ -165,6 +165,35 @@ def test_the_first_batch_sets_the_codewords(kind, numpy):
 
 
 @kinds
+def test_what_k_means_placed_has_the_use_that_it_found(kind, numpy):
+    q = kind(4, 3, revive=0)
+    q(vectors(64, 3))
+    assert numpy(q.use).sum() == pytest.approx(64, rel=1e-5)
+
+
+@kinds
+def test_a_graph_that_read_the_codebook_notices_every_change(kind):
+    """Placing, learning and reviving write in place."""
+    for options in ({"revive": 0}, {"init": "random", "revive": 0}, {"init": "random"}):
+        q = kind(8, 3, **options)
+        q.codebook.requires_grad = True
+        y = (q.codebook * q.codebook).sum()
+        if options == {"init": "random", "revive": 0} and kind is vq.VectorQuantizer:
+            continue  # nothing is written
+        q(vectors(64, 3))
+        with pytest.raises(RuntimeError, match="written since"):
+            y.backward()
+
+
+@kinds
+def test_codewords_not_yet_placed_are_neither_found_nor_revived(kind, numpy):
+    q = kind(8, 3)
+    far = vectors(8, 3) + 100  # makes 2 codewords
+    assert set(numpy(q(far).codes).tolist()) <= {0, 1}
+    assert (book(q)[2:] == book(q)[2]).all()
+
+
+@kinds
 def test_small_batches_set_them_one_after_the_other(kind):
     q = kind(8, 3, revive=0)
     for step in range(4):  # 8 vectors make 2 codewords
@@ -254,6 +283,8 @@ def test_what_does_not_fit_is_refused(kind):
     with pytest.raises(ValueError, match="not finite"):
         q.encode(bad)
     assert snapshot(q) == before
+    with pytest.raises(ValueError, match="no vectors to learn from"):
+        q(vectors(0, 3))
     with pytest.raises(ValueError, match=r"codes must be in \[0, 4\), got 4"):
         q.decode([0, 4])
     for wrong in ({"decay": 1.0}, {"revive": -1}, {"commitment": -1}, {"init": "ones"}):
