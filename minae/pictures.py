@@ -86,5 +86,6 @@ def _figure(width: float, height: float) -> Any:
 
 def _write(path: Any, figure: Any) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)  # without pyplot: no window, no global state
+    # without pyplot: no window, no global state
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     write_file(path, buffer.getvalue())

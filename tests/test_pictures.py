@@ -1,0 +1,51 @@
+"""Pictures: each function leaves a whole PNG with something on it."""
+
+import builtins
+
+import numpy as np
+import pytest
+
+from minae import pictures
+
+
+@pytest.fixture
+def pixels():
+    """Reads a picture back: an array (height, width, 4)."""
+    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    return image.imread
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_images(tmp_path, array, pixels, channels):
+    images = np.zeros((4, 6, 5, channels), "float32")
+    images[2] = 1.5  # is clipped
+    pictures.image_rows(tmp_path / "a.png", {"one": array(images), "other": array(images * 0)})
+    shown = pixels(tmp_path / "a.png")
+    height, width = shown.shape[:2]
+    upper, lower = shown[height // 4, :, :3], shown[3 * height // 4, :, :3]
+    right = slice(width // 2, None)  # beside the labels
+    assert upper[right].max() > 0.95 and upper[right].min() < 0.05
+    assert (lower[right] < 0.05).mean() > 0.8
+
+
+def test_curves_usage_and_grids(tmp_path, array, pixels):
+    pictures.curves(tmp_path / "c.png", {"loss": [1.0, 0.1, 0.01], "x": []}, log=("loss",))
+    pictures.usage(tmp_path / "u.png", [5, 0, 3])
+    codes = np.arange(8).reshape(2, 2, 2)
+    pictures.code_grids(tmp_path / "g.png", array(np.ones((2, 8, 8, 1), "float32")), codes, 8)
+    for name in "cug":
+        shown = pixels(tmp_path / f"{name}.png")
+        assert len(np.unique(shown.reshape(-1, 4), axis=0)) > 10
+
+
+def test_without_matplotlib_the_cure_is_named(tmp_path, monkeypatch):
+    imported = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        pictures.usage(tmp_path / "u.png", [1, 2])
