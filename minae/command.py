@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import os
 import sys
@@ -128,6 +129,9 @@ def run(main: Callable[[argparse.Namespace], None], p: argparse.ArgumentParser) 
     except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
         if options.debug:
             raise
-        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        what = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            what += "; free some space, then go on with --resume"
+        print(f"error: {what}", file=sys.stderr)
         return 2
     return 0

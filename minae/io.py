@@ -72,8 +72,10 @@ def write_file(path: Any, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # not the temporary one, or none
         raise
     if os.name == "posix":  # the new name itself lasts once its folder is on the disk
         folder = os.open(path.parent, os.O_RDONLY)

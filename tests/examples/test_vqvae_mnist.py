@@ -184,6 +184,23 @@ def test_errors_are_one_line_with_a_cure(finished, data, tmp_path, options, mess
     assert weights(folder) == before
 
 
+def test_a_full_disk_names_the_file_and_the_cure(data, tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def full(descriptor):
+        if (tmp_path / "run" / "metrics.csv").exists():
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = run(*FAST, "--data-dir", data, "--dry-run", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert done.stderr.startswith("error: [Errno 28] No space left on device")
+    assert done.stderr.endswith("; free some space, then go on with --resume\n")
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert run("--resume", tmp_path / "run").code == 0
+
+
 @pytest.mark.parametrize("options", [
     ["--epochs", "0"], ["--batch-size", "-1"], ["--lr", "nan"], ["--lr", "0"], ["--seed", "-1"],
     ["--codebook-size", "0"], ["--dataset", "cifar"], ["--seed", "x"],
