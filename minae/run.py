@@ -14,7 +14,8 @@ import numbers
 import os
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ from .backend import numpy, xp
 from .io import FormatError, read, save, write_file
 from .nn import Module
 from .optim import Optimizer
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
 
 FILES = ("config.json", "metrics.csv", "checkpoint.npz", "metrics.json", "weights.npz")
 
@@ -94,6 +101,24 @@ class Run:
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in the folder. Raises BlockingIOError if one does."""
+        if fcntl is None:
+            yield
+            return
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BlockingIOError(f"another process trains in {self.folder}") from None
+            except OSError:
+                pass  # a disk without locks
+            yield
+        finally:
+            os.close(folder)
 
     # --- The checkpoint ------------------------------------------------------------------------
 

@@ -32,7 +32,8 @@ def fit(
     Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or, if given,
     ``steps``. ``schedule`` gives the learning rate of each step, counted from 0. Raises
     KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for data that cannot
-    be trained on, FloatingPointError where the loss is no number any more.
+    be trained on, FloatingPointError where the loss is no number any more, BlockingIOError where
+    another process trains in the run's folder.
     """
     epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
     if not len(images) or batch_size < 1:
@@ -40,29 +41,31 @@ def fit(
     order = {"images": len(images), "batch_size": batch_size, "seed": seed}
     last = epochs * math.ceil(len(images) / batch_size)
     last = last if steps is None else min(last, steps)
-    done = run.restore(model, optimizer, order)
-    stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
     model.train()
-    bar = progress(done, last, batch_size, out or sys.stdout)
-    with bar as show, interrupts() as asked, quiet():  # of overflow the loss will tell
+    with run.alone(), quiet():  # of overflow the loss will tell
+        done = run.restore(model, optimizer, order)
+        stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
         saved = time.monotonic()
-        for step, (epoch, batch) in enumerate(stream, done + 1):
-            started = time.perf_counter()
-            if schedule:
-                optimizer.lr = schedule(step - 1)
-            loss, figures = _loss(model, batch, step, run.saved)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            seconds = time.perf_counter() - started
-            run.log({"step": step, "epoch": epoch + 1, "loss": loss.item(), **figures}, seconds)
-            show(run.history[-1], seconds)
-            stop = asked()
-            if stop or step == last or time.monotonic() - saved > SAVE_EVERY:
-                run.save(model, optimizer, order)
-                saved = time.monotonic()
-            if stop:
-                raise KeyboardInterrupt(f"saved at step {step}; go on with --resume {run.folder}")
+        bar = progress(done, last, batch_size, out or sys.stdout)
+        with bar as show, interrupts() as asked:
+            for step, (epoch, batch) in enumerate(stream, done + 1):
+                started = time.perf_counter()
+                if schedule:
+                    optimizer.lr = schedule(step - 1)
+                loss, figures = _loss(model, batch, step, run.saved)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                seconds = time.perf_counter() - started
+                run.log({"step": step, "epoch": epoch + 1, "loss": loss.item(), **figures}, seconds)
+                show(run.history[-1], seconds)
+                stop = asked()
+                if stop or step == last or time.monotonic() - saved > SAVE_EVERY:
+                    run.save(model, optimizer, order)
+                    saved = time.monotonic()
+                if stop:
+                    where = f"saved at step {step}; go on with --resume {run.folder}"
+                    raise KeyboardInterrupt(where)
 
 
 def _stream(images: Any, batch_size: int, seed: int, done: int) -> Iterator[tuple[int, Any]]:

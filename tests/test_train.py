@@ -278,6 +278,21 @@ def test_no_file_of_another_run_is_touched(tmp_path, name):
     assert (tmp_path / name).read_text() == "precious" and os.listdir(tmp_path) == [name]
 
 
+def test_one_process_at_a_time(tmp_path):
+    pytest.importorskip("fcntl", reason="this system has no such locks")
+    refused = []
+
+    def try_too(step):
+        if step == 2:
+            with pytest.raises(BlockingIOError, match="another process trains in"):
+                train(tmp_path / "run", resume=True)
+            refused.append(step)
+
+    _, run = train(tmp_path / "run", try_too)
+    assert refused and len(run.history) == 8
+    train(tmp_path / "run", resume=True)  # afterwards it may
+
+
 def test_what_a_killed_writer_left_is_cleared(tmp_path):
     train(tmp_path / "run")
     (tmp_path / "run" / ".checkpoint.npz.0a1b2c3d.part").write_text("half")
