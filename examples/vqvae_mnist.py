@@ -31,6 +31,9 @@ def main(options):
     say(f"VQ-VAE, {options.codebook_size} codes, minae {minae.__version__} on {minae.xp.__name__},"
         f" seed {options.seed}")
     data = load_images(options.dataset, options.data_dir, report=say)
+    if options.resume and data.name != options.dataset:
+        raise ValueError(f"{options.resume} was trained on {options.dataset}, which is not at hand:"
+                         " give its folder with --data-dir")
     train, test = data.train_images, data.test_images
     if options.dry_run:
         train, test = train[: 4 * options.batch_size], test[:256]
@@ -45,7 +48,7 @@ def main(options):
     config = {"options": settings, "source": data.source, "model": model.config}
     if options.resume:
         run = Run.open(options.resume)
-        run.write("config.json", config)  # --epochs and --data-dir may be new
+        run.config = config  # --epochs and --data-dir may be new
         if not (run.folder / "checkpoint.npz").exists():
             say("there is no checkpoint yet: the run begins anew")
     else:

@@ -94,14 +94,16 @@ def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse
     started = Run.open(options.resume).config.get("options")
     if not isinstance(started, dict) or not started.keys() <= vars(options).keys():
         raise FormatError(f"{options.resume / 'config.json'} was not written by this command")
-    p.set_defaults(**started)
-    merged = p.parse_args()
+    words = []
     for name, value in started.items():
-        given = getattr(merged, name)
-        if name != "data_dir" and given != value and not (name == "epochs" and given > value):
-            flag = name.replace("_", "-")
-            raise ValueError(f"{options.resume} was started with --{flag} {value}: leave it out, or"
-                             " start another run")
+        if value not in (None, False):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    before, merged = p.parse_args(words), p.parse_args([*words, *sys.argv[1:]])
+    for name in started:
+        old, new = getattr(before, name), getattr(merged, name)
+        if name != "data_dir" and old != new and not (name == "epochs" and new > old):
+            raise ValueError(f"{options.resume} has --{name.replace('_', '-')} {old}: leave it out,"
+                             " or start another run")
     return merged
 
 

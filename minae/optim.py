@@ -71,8 +71,8 @@ class Optimizer:
                 raise TypeError(f"{describe(p)} is no Tensor made with requires_grad=True")
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ValueError("a parameter is named twice")
-        if not lr >= 0:
-            raise ValueError(f"the learning rate must not be negative, got {lr}")
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"the learning rate must be finite and not negative, got {lr}")
         self.lr, self.steps = lr, [0] * len(self.parameters)
         self.state: dict[str, list[Array]] = {}
 
@@ -127,6 +127,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
+        if not 0 <= momentum < 1 or not weight_decay >= 0:
+            raise ValueError(f"impossible {momentum=}, {weight_decay=}")
         self.momentum, self.weight_decay = momentum, weight_decay
         if momentum:
             self.remember("velocity")
@@ -146,8 +148,8 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
     ) -> None:
         super().__init__(parameters, lr)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must lie in [0, 1), got {betas}")
+        if not all(0 <= beta < 1 for beta in betas) or not eps >= 0:
+            raise ValueError(f"betas must lie in [0, 1) and eps not below 0, got {betas}, {eps}")
         self.betas, self.eps = betas, eps
         self.remember("m", "v")
 
@@ -165,6 +167,8 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
     ) -> None:
         super().__init__(parameters, lr, betas, eps)
+        if not weight_decay >= 0:
+            raise ValueError(f"impossible {weight_decay=}")
         self.weight_decay = weight_decay
 
     def update(self, p: Array, g: Array, step: int, *state: Array) -> None:

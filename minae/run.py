@@ -8,6 +8,7 @@ result. Every file but the csv, which grows, is written whole or not at all.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import numbers
@@ -31,9 +32,6 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None
 
-FILES = ("config.json", "metrics.csv", "checkpoint.npz", "metrics.json", "weights.npz")
-
-
 class Run:
     """A folder and what happened so far: ``history``, one dict for each step."""
 
@@ -47,16 +45,18 @@ class Run:
 
     @classmethod
     def create(cls, folder: Any, config: Mapping[str, Any]) -> Run:
-        """A new run. Raises FileExistsError where the folder holds a file that a run writes,
-        OSError for a folder that cannot be made or written."""
+        """A new run. Raises FileExistsError for a folder that is not empty, OSError for one that
+        cannot be made or written."""
         run = cls(folder, config)
-        if found := [name for name in FILES if (run.folder / name).exists()]:
+        if (run.folder / "config.json").exists():
             raise FileExistsError(
-                f"{folder} holds a run already ({found[0]}): go on with --resume {folder}, or"
-                " choose another folder with --out"
+                f"{folder} holds a run already: go on with --resume {folder}, or choose another"
+                " folder with --out"
             )
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
+            if any(run.folder.iterdir()):
+                raise FileExistsError(errno.EEXIST, "it is not empty; choose another with --out")
             run.write("config.json", run.config)
         except OSError as error:
             reason = error.strerror or error
@@ -73,7 +73,7 @@ class Run:
             left.unlink(missing_ok=True)
         try:
             return cls(folder, dict(json.loads(path.read_text(encoding="utf-8"))))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise FormatError(f"{path} is damaged: {error}") from error
 
     def write(self, name: str, content: Any) -> None:
@@ -123,7 +123,8 @@ class Run:
     # --- The checkpoint ------------------------------------------------------------------------
 
     def save(self, model: Module, optimizer: Optimizer, order: Mapping[str, int]) -> None:
-        """Write the checkpoint: state of model, optimizer and random generator.
+        """Write the config, which may be new, and the checkpoint: state of model, optimizer and
+        random generator.
 
         ``order`` is what decides the order of the batches. Raises FloatingPointError, and keeps
         the old checkpoint, where a parameter is no number.
@@ -143,6 +144,7 @@ class Run:
             "step": len(self.history), "order": dict(order), "seconds": self.seconds,
             "step_ms": self.step_ms, "rng": random.get_state(),
         }
+        self.write("config.json", self.config)
         save(self.folder / "checkpoint.npz", arrays, position)
         self.saved = len(self.history)
 
@@ -172,16 +174,17 @@ class Run:
 
     def _read_history(self) -> None:
         path = self.folder / "metrics.csv"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[: self.saved + 1]
         try:
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[: self.saved + 1]
             self.history = [
                 {name: json.loads(value) for name, value in row.items()}
                 for row in csv.DictReader(lines)
             ]
-        except (TypeError, ValueError) as error:
+            steps = [row["step"] for row in self.history if math.isfinite(math.fsum(row.values()))]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise FormatError(f"{path} is damaged: {error}") from error
-        if len(self.history) < self.saved:
-            raise FormatError(f"{path} ends before step {self.saved}, where the checkpoint is")
+        if steps != [*range(1, self.saved + 1)]:
+            raise FormatError(f"{path} has not the steps 1 to {self.saved} of the checkpoint")
         write_file(path, "".join(lines).encode())
 
     def summary(self) -> dict[str, Any]:

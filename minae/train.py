@@ -29,15 +29,18 @@ def fit(
 ) -> None:
     """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``images``.
 
-    Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or, if given,
-    ``steps``. ``schedule`` gives the learning rate of each step, counted from 0. Raises
-    KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for data that cannot
-    be trained on, FloatingPointError where the loss is no number any more, BlockingIOError where
-    another process trains in the run's folder.
+    Images are bytes, or floats in [0, 1]; a batch is floats in [0, 1]: see ``data.batches``. Goes
+    on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or after
+    ``steps``, whichever comes first. ``schedule`` gives the learning rate of each step, counted
+    from 0. Raises KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for
+    data that cannot be trained on, FloatingPointError where the loss is no number any more,
+    BlockingIOError where another process trains in the run's folder.
     """
     epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
     if not len(images) or batch_size < 1:
         raise ValueError(f"there is nothing to train on: {len(images)} images, {batch_size=}")
+    if epochs < 0 or (steps is not None and steps < 0):
+        raise ValueError(f"impossible {epochs=}, {steps=}")
     order = {"images": len(images), "batch_size": batch_size, "seed": seed}
     last = epochs * math.ceil(len(images) / batch_size)
     last = last if steps is None else min(last, steps)
@@ -46,7 +49,7 @@ def fit(
         done = run.restore(model, optimizer, order)
         stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
         saved = time.monotonic()
-        bar = progress(done, last, batch_size, out or sys.stdout)
+        bar = progress(done, last, out or sys.stdout)
         with bar as show, interrupts() as asked:
             for step, (epoch, batch) in enumerate(stream, done + 1):
                 started = time.perf_counter()
@@ -58,7 +61,7 @@ def fit(
                 optimizer.step()
                 seconds = time.perf_counter() - started
                 run.log({"step": step, "epoch": epoch + 1, "loss": loss.item(), **figures}, seconds)
-                show(run.history[-1], seconds)
+                show(run.history[-1], len(batch), seconds)
                 stop = asked()
                 if stop or step == last or time.monotonic() - saved > SAVE_EVERY:
                     run.save(model, optimizer, order)
@@ -92,57 +95,57 @@ def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str,
     return loss, figures
 
 
-# --- Progress: show(row, seconds) after each step -----------------------------------------------
+# --- Progress: show(row, images, seconds) after each step ---------------------------------------
 
 
-def progress(done: int, last: int, batch_size: int, out: TextIO) -> Any:
+def progress(done: int, last: int, out: TextIO) -> Any:
     """A tqdm bar on a terminal, where tqdm is installed; else now and then a line."""
     terminal = out is not None and out.isatty()  # None: a process without standard output
     bar = terminal and importlib.util.find_spec("tqdm")
-    return (_bar if bar else _lines)(done, last, batch_size, out)
+    return (_bar if bar else _lines)(done, last, out)
 
 
 @contextmanager
-def _bar(done: int, last: int, batch_size: int, out: TextIO) -> Iterator[Any]:
+def _bar(done: int, last: int, out: TextIO) -> Iterator[Any]:
     from tqdm import tqdm
 
-    pace: list[float] = []
+    pace: list[tuple[int, float]] = []
     style = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=last, initial=done, file=out, dynamic_ncols=True, bar_format=style) as bar:
 
-        def show(row: Mapping[str, Any], seconds: float) -> None:
-            bar.set_postfix_str(_summary(row, seconds, pace, batch_size), refresh=False)
+        def show(row: Mapping[str, Any], images: int, seconds: float) -> None:
+            pace.append((images, seconds))
+            bar.set_postfix_str(_summary(row, pace[-20:]), refresh=False)
             bar.update()
 
         yield show
 
 
 @contextmanager
-def _lines(done: int, last: int, batch_size: int, out: TextIO) -> Iterator[Any]:
-    pace: list[float] = []
+def _lines(done: int, last: int, out: TextIO) -> Iterator[Any]:
+    pace: list[tuple[int, float]] = []
     shown = -math.inf
 
-    def show(row: Mapping[str, Any], seconds: float) -> None:
+    def show(row: Mapping[str, Any], images: int, seconds: float) -> None:
         nonlocal shown
-        summary = _summary(row, seconds, pace, batch_size)
+        pace.append((images, seconds))
         if time.monotonic() - shown > 5 or row["step"] == last:
             shown = time.monotonic()
             where = f"step {row['step']}/{last}  epoch {row['epoch']}"
-            print(f"{where}  {summary}", file=out, flush=True)
+            print(f"{where}  {_summary(row, pace[-20:])}", file=out, flush=True)
 
     yield show
 
 
-def _summary(row: Mapping[str, Any], seconds: float, pace: list[float], batch_size: int) -> str:
-    """The loss, what is known of the codes, and the speed over the newest steps (``pace``)."""
-    pace.append(seconds)
-    del pace[:-20]
+def _summary(row: Mapping[str, Any], pace: list[tuple[int, float]]) -> str:
+    """The loss, what is known of the codes, and the speed: images and seconds of some steps."""
+    images, seconds = map(sum, zip(*pace))
     parts = [f"loss {row['loss']:.5f}"]
     if "perplexity" in row:
         parts.append(f"perplexity {row['perplexity']:.1f}")
     if "active_codes" in row:
         parts.append(f"codes {row['active_codes']}")
-    return "  ".join([*parts, f"{batch_size * len(pace) / max(sum(pace), 1e-9):.0f} images/s"])
+    return "  ".join([*parts, f"{images / max(seconds, 1e-9):.0f} images/s"])
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------------

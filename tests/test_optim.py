@@ -232,9 +232,9 @@ def test_what_cannot_be_trained_is_refused(leaf, array):
 
 
 @every
-@pytest.mark.parametrize("lr", [-0.1, math.nan])
+@pytest.mark.parametrize("lr", [-0.1, math.nan, math.inf])
 def test_a_negative_rate_is_refused(make, lr, leaf):
-    with pytest.raises(ValueError, match="the learning rate must not be negative"):
+    with pytest.raises(ValueError, match="the learning rate must be finite and not negative"):
         make([leaf([1.0])], lr)
 
 
@@ -489,3 +489,15 @@ def test_a_limit_is_above_0(clip, limit):
 def test_schedules_of_no_steps():
     assert optim.warmup(0, 0) == 1
     assert optim.cosine(0, 0, final=0.1) == pytest.approx(0.1)
+
+
+def test_impossible_options_are_refused():
+    p = Tensor(np.zeros(2, "float32"), requires_grad=True)
+    for make in (
+        lambda: optim.SGD([p], 0.1, momentum=1.0), lambda: optim.SGD([p], 0.1, weight_decay=-1),
+        lambda: optim.Adam([p], eps=-1.0), lambda: optim.AdamW([p], weight_decay=-1),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"impossible|must lie"):
+            make()
+    with pytest.raises(TypeError, match=r"takes model\.parameters\(\)"):
+        optim.Adam(nn.Linear(2, 2))

@@ -210,6 +210,12 @@ def test_a_schedule_sets_the_learning_rate(tmp_path):
     assert rates == [0.1 / n for n in range(1, 9)]
 
 
+@pytest.mark.parametrize("changed", [{"epochs": -1}, {"steps": -1}])
+def test_steps_do_not_count_down(tmp_path, changed):
+    with pytest.raises(ValueError, match="impossible"):
+        train(tmp_path / "run", **changed)
+
+
 @pytest.mark.parametrize("steps, taken", [(0, 0), (3, 3), (99, 8)])
 def test_steps_limit_a_run(tmp_path, steps, taken):
     assert len(train(tmp_path / "run", steps=steps)[1].history) == taken
@@ -266,14 +272,14 @@ def test_data_that_cannot_be_trained_on(tmp_path, images, error, message):
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     train(tmp_path / "run")
-    with pytest.raises(FileExistsError, match=r"a run already \(config\.json\): go on with --re"):
+    with pytest.raises(FileExistsError, match="a run already: go on with --resume"):
         Run.create(tmp_path / "run", {})
 
 
-@pytest.mark.parametrize("name", ["metrics.csv", "checkpoint.npz", "weights.npz"])
-def test_no_file_of_another_run_is_touched(tmp_path, name):
+@pytest.mark.parametrize("name", ["metrics.csv", "checkpoint.npz", "curves.png", "notes.txt"])
+def test_no_file_of_somebody_is_touched(tmp_path, name):
     (tmp_path / name).write_text("precious")
-    with pytest.raises(FileExistsError, match="holds a run already"):
+    with pytest.raises(OSError, match="cannot be a run folder: it is not empty"):
         Run.create(tmp_path, {})
     assert (tmp_path / name).read_text() == "precious" and os.listdir(tmp_path) == [name]
 
@@ -326,9 +332,17 @@ def test_damaged_runs_say_so(tmp_path):
     (tmp_path / "run" / "metrics.csv").write_text("step\nNaN,2,3\nx\n")
     with pytest.raises(FormatError, match=r"metrics\.csv is damaged"):
         train(tmp_path / "run", resume=True)
-    (tmp_path / "run" / "metrics.csv").write_text("step,epoch,loss\n")
-    with pytest.raises(FormatError, match=r"metrics\.csv ends before step 3"):
-        train(tmp_path / "run", resume=True)
+    for content in (b"step,loss\n", b"step,loss\n1,1\n1,1\n2,2\n", b"step,loss\n1,1\n2,1\n3,NaN\n"):
+        (tmp_path / "run" / "metrics.csv").write_bytes(content)
+        with pytest.raises(FormatError, match=r"metrics\.csv has not the steps 1 to 3"):
+            train(tmp_path / "run", resume=True)
+    for content in (b"\xff\xfe", b"a,b\n1,2\n1,2\n1,2\n", b'step,x\n1,"""t"""\n2,1\n3,1\n'):
+        (tmp_path / "run" / "metrics.csv").write_bytes(content)
+        with pytest.raises(FormatError, match=r"metrics\.csv"):
+            train(tmp_path / "run", resume=True)
+    (tmp_path / "run" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(FormatError, match="damaged"):
+        Run.open(tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(FormatError, match="damaged"):
         Run.open(tmp_path / "run")
@@ -361,6 +375,6 @@ def test_a_bar_on_a_terminal(tmp_path):
 
 def test_images_per_second_count_the_newest_steps():
     out = io.StringIO()
-    with progress(0, 100, 32, out) as show:
-        show({"step": 100, "epoch": 1, "loss": 1.0}, 0.5)
+    with progress(0, 100, out) as show:
+        show({"step": 100, "epoch": 1, "loss": 1.0}, 32, 0.5)
     assert out.getvalue() == "step 100/100  epoch 1  loss 1.00000  64 images/s\n"

@@ -140,7 +140,8 @@ class VQVAE(Module):
     def _fitting(self, images: Any) -> Any:
         channels = self.channels
         shape: tuple[int, ...] = getattr(images, "shape", ())
-        if len(shape) != 4 or shape[3] != channels or shape[1] % 4 or shape[2] % 4:
+        fits = len(shape) == 4 and shape[3] == channels
+        if not fits or any(side < 4 or side % 4 for side in shape[1:3]):
             raise ValueError(
                 f"expected images (batch, height, width, {channels}) with sides divisible by 4, "
                 f"got {describe(images)}"

@@ -173,7 +173,8 @@ class VectorQuantizerEMA(VectorQuantizer):
     ``decay`` a batch. The paper's sums m and counts N give ``e = m / N``; written as a running
     mean, ``e += (1 - decay) (sum - n e) / N`` for a batch with n vectors of that sum, there is no
     m to get out of step, and N is ``use``. The codebook is a buffer: no optimizer moves it, and
-    the loss is ``commitment mean (z - e)^2`` alone.
+    the loss is ``commitment mean (z - e)^2`` alone. The options are those of VectorQuantizer:
+    ``commitment``, ``decay``, ``init``, ``revive`` and ``rng``.
     """
 
     def __init__(self, codes: int, features: int, **options: Any) -> None:

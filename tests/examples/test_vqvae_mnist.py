@@ -10,7 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,9 +122,39 @@ def test_a_stopped_run_resumes_to_the_same_weights(finished, data, tmp_path):
     assert weights(folder) == weights(finished[0])
 
 
+@contextmanager
+def stopped_at_once():
+    """As if Ctrl-C came in the first step."""
+    yield lambda: True
+
+
+@pytest.mark.parametrize("options", [{"epochs": -1}, {"lr": [1]}, {"seed": 0.5}])
+def test_a_hostile_config_is_a_usage_error(tmp_path, options):
+    (tmp_path / "config.json").write_text(json.dumps({"options": {"batch_size": 8} | options}))
+    done = run("--resume", tmp_path, "--dataset", "digits")
+    assert done.code == 2 and "Traceback" not in done.stderr
+
+
+def test_a_resumed_run_never_takes_other_data(data, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    monkeypatch.setenv("MINAE_DATA", str(tmp_path))
+    (tmp_path / "mnist").symlink_to(data)
+    assert run(*FAST, "--out", folder, "--dry-run").code == 0
+    before = (folder / "config.json").read_bytes()
+    monkeypatch.setenv("MINAE_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("MINAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("minae.data.mnist.MIRRORS", {"mnist": [], "fashion": []})
+    done = run("--resume", folder, "--epochs", 5)
+    assert done.code == 2
+    assert "was trained on mnist, which is not at hand: give its folder" in done.stderr
+    assert (folder / "config.json").read_bytes() == before
+
+
 def test_more_epochs_are_remembered(data, tmp_path):
     folder = tmp_path / "run"
-    run(*FAST, "--data-dir", data, "--out", folder, "--dry-run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minae.train.interrupts", stopped_at_once)
+        assert run(*FAST, "--data-dir", data, "--out", folder).code == 130
     before = json.loads((folder / "config.json").read_text())
     assert run("--resume", folder, "--data-dir", data, "--epochs", 3).code == 0
     after = json.loads((folder / "config.json").read_text())
@@ -159,7 +189,7 @@ def test_debug_runs_too(data, tmp_path):
     (["--resume", "{finished}", "--dataset", "digits"], "--dataset mnist: leave it out"),
     (["--resume", "{finished}", "--out", "{tmp}/new"], "leave out --out"),
     (["--resume", "{damaged}", "--data-dir", "{data}"], "checkpoint.npz cannot be read"),
-    (["--resume", "{finished}", "--data-dir", "{data}", "--lr", "0.5"], "--lr 0.001: leave it out"),
+    (["--resume", "{finished}", "--data-dir", "{data}", "--lr", "0.5"], "has --lr 0.001: leave"),
     (["--data-dir", "{data}", "--lr", "1e6", "--out", "{tmp}/high"], "lower the learning rate"),
 ])
 def test_errors_are_one_line_with_a_cure(finished, data, tmp_path, options, message):
