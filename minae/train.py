@@ -110,7 +110,7 @@ def _bar(done: int, last: int, out: TextIO) -> Iterator[Any]:
     from tqdm import tqdm
 
     pace: list[tuple[int, float]] = []
-    style = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+    style = "{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=last, initial=done, file=out, dynamic_ncols=True, bar_format=style) as bar:
 
         def show(row: Mapping[str, Any], images: int, seconds: float) -> None:
@@ -142,7 +142,7 @@ def _summary(row: Mapping[str, Any], pace: list[tuple[int, float]]) -> str:
     images, seconds = map(sum, zip(*pace))
     parts = [f"loss {row['loss']:.5f}"]
     if "perplexity" in row:
-        parts.append(f"perplexity {row['perplexity']:.1f}")
+        parts.append(f"perplexity {row['perplexity']:.0f}")
     if "active_codes" in row:
         parts.append(f"codes {row['active_codes']}")
     return "  ".join([*parts, f"{images / max(seconds, 1e-9):.0f} images/s"])

@@ -251,7 +251,7 @@ def test_a_model_may_report_anything(tmp_path, monkeypatch):
     monkeypatch.setattr(AutoEncoder, "loss", lambda *a: (loss(*a)[0], {"perplexity": 30.0}))
     out = io.StringIO()
     train(tmp_path / "run", out=out)
-    assert "perplexity 30.0  " in out.getvalue() and "codes" not in out.getvalue()
+    assert "perplexity 30  " in out.getvalue() and "codes" not in out.getvalue()
 
 
 @pytest.mark.parametrize("images, error, message", [
@@ -362,7 +362,7 @@ def test_lines_where_the_output_is_no_terminal(tmp_path):
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("step 1/8  epoch 1  loss 0.")
     assert lines[-1].startswith("step 8/8  epoch 2  loss 0.")
-    assert "perplexity 1.5  codes 2" in lines[-1] and lines[-1].endswith("images/s")
+    assert "perplexity 2  codes 2" in lines[-1] and lines[-1].endswith("images/s")
 
 
 def test_a_bar_on_a_terminal(tmp_path):
@@ -370,7 +370,7 @@ def test_a_bar_on_a_terminal(tmp_path):
     out = Terminal()
     train(tmp_path / "run", out=out)
     last = out.getvalue().split("\r")[-1]
-    assert "8/8" in last and "perplexity 1.5  codes 2" in last and "images/s" in last
+    assert "8/8" in last and "perplexity 2  codes 2" in last and "images/s" in last
 
 
 def test_images_per_second_count_the_newest_steps():
