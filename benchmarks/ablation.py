@@ -57,7 +57,7 @@ def torch(train, test, seed, learn, init, revive):
     from twin import VQVAE, trainable
 
     t.manual_seed(seed)
-    model = VQVAE(ema=None if learn == "gradient" else 0.99, init=init, revive=revive)
+    model = VQVAE(ema=learn == "ema", init=init, revive=revive)
     model = model.to(memory_format=t.channels_last)
     optimizer = t.optim.Adam(trainable(model), LR)
 

@@ -16,14 +16,14 @@ class Residual(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """A codebook by gradient (``ema=None``), or by the paper's moving sums and counts."""
+    """A codebook by the paper's moving sums and counts (``ema``), or by gradient."""
 
-    def __init__(self, codes=512, features=64, ema=0.99, init="kmeans", revive=0.3):
+    def __init__(self, codes=512, features=64, ema=True, init="kmeans", revive=0.3):
         super().__init__()
         self.ema, self.placed, self.revive = ema, init == "random", revive
         self.batches = 0
         book = torch.randn(codes, features)
-        self.codebook = nn.Parameter(book, requires_grad=ema is None)
+        self.codebook = nn.Parameter(book, requires_grad=not ema)
         self.register_buffer("use", torch.ones(codes))
         self.register_buffer("sums", book.clone())
 
@@ -51,7 +51,7 @@ class Quantizer(nn.Module):
         self.batches += 1
         sizes = torch.bincount(codes, minlength=len(self.use)).to(self.use.dtype)
         self.use.lerp_(sizes, 1 - decay)
-        if self.ema is not None:
+        if self.ema:
             sums = torch.zeros_like(self.sums).index_add_(0, codes, flat)
             self.sums.lerp_(sums, 1 - decay)
             self.codebook.data.copy_(self.sums / self.use.clamp(min=1e-30)[:, None])
@@ -69,7 +69,7 @@ class Quantizer(nn.Module):
         codes = self.nearest(flat.detach())
         chosen = self.codebook[codes]
         loss = 0.25 * F.mse_loss(flat, chosen.detach())
-        if self.ema is None:
+        if not self.ema:
             loss = loss + F.mse_loss(chosen, flat.detach())
         if self.training:
             self.learn(flat.detach(), codes)

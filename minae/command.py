@@ -74,13 +74,13 @@ def new_folder(name: str) -> Path:
     """Make ``runs/name``, or ``runs/name-2`` and so on where that is taken."""
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
-        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         try:
-            folder.mkdir()
+            path.mkdir()
         except FileExistsError:
             continue
         break
-    return folder
+    return path
 
 
 def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse.Namespace:

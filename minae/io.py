@@ -35,12 +35,10 @@ def save(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | Non
     ``metadata`` is whatever JSON can hold. ``np.load`` reads the ``.npz`` too. Raises ValueError
     for another ending, TypeError for what is no array of numbers or no JSON.
     """
-    path = Path(path)
-    if path.suffix not in (".npz", ".safetensors"):
-        raise ValueError(f"{path} must end in .npz or .safetensors")
+    write, _ = _form(path)
     plain = {name: _plain(name, value) for name, value in arrays.items()}
     header = json.dumps({"format": FORMAT, "metadata": dict(metadata or {})})
-    write_file(path, (_npz if path.suffix == ".npz" else _safetensors)(plain, header))
+    write_file(path, write(plain, header))
 
 
 def load(path: Any) -> dict[str, Any]:
@@ -85,6 +83,14 @@ def write_file(path: Any, data: bytes) -> None:
             os.close(folder)
 
 
+def _form(path: Any) -> tuple[Any, Any]:
+    """How to write and how to read a file of this name."""
+    forms = {".npz": (_npz, _read_npz), ".safetensors": (_safetensors, _read_safetensors)}
+    if (suffix := Path(path).suffix) not in forms:
+        raise ValueError(f"{path} must end in .npz or .safetensors")
+    return forms[suffix]
+
+
 def _plain(name: str, value: Any) -> Any:
     array = asnumpy(asarray(entries(value)))
     if not isinstance(name, str) or not name or name == _HEADER or "\0" in name:
@@ -95,10 +101,7 @@ def _plain(name: str, value: Any) -> Any:
 @contextmanager
 def _opened(path: Any) -> Iterator[tuple[dict[str, Any], Iterator[tuple[str, Any]]]]:
     """The metadata of a file and its arrays, one by one; any failure to read is a FormatError."""
-    path = Path(path)
-    read = {".npz": _read_npz, ".safetensors": _read_safetensors}.get(path.suffix)
-    if read is None:
-        raise ValueError(f"{path} must end in .npz or .safetensors")
+    _, read = _form(path)
     with open(path, "rb") as file:
         try:
             header, arrays = read(file)

@@ -69,8 +69,6 @@ class Run:
         path = Path(folder) / "config.json"
         if not path.exists():
             raise FileNotFoundError(f"{folder} holds no run: there is no {path}")
-        for left in path.parent.glob(".*.part"):  # by a process that was killed while writing
-            left.unlink(missing_ok=True)
         try:
             return cls(folder, dict(json.loads(path.read_text(encoding="utf-8"))))
         except (TypeError, ValueError, RecursionError) as error:
@@ -123,8 +121,7 @@ class Run:
     # --- The checkpoint ------------------------------------------------------------------------
 
     def save(self, model: Module, optimizer: Optimizer, order: Mapping[str, int]) -> None:
-        """Write the config, which may be new, and the checkpoint: state of model, optimizer and
-        random generator.
+        """Write the checkpoint: state of model, optimizer and random generator.
 
         ``order`` is what decides the order of the batches. Raises FloatingPointError, and keeps
         the old checkpoint, where a parameter is no number.
@@ -144,7 +141,6 @@ class Run:
             "step": len(self.history), "order": dict(order), "seconds": self.seconds,
             "step_ms": self.step_ms, "rng": random.get_state(),
         }
-        self.write("config.json", self.config)
         save(self.folder / "checkpoint.npz", arrays, position)
         self.saved = len(self.history)
 
@@ -154,6 +150,8 @@ class Run:
         Rows of ``metrics.csv`` from later steps are dropped: those steps will be taken again.
         Raises ValueError where the order of the batches is another, FormatError if damaged.
         """
+        for left in self.folder.glob(".*.part"):  # by a process that was killed while writing
+            left.unlink(missing_ok=True)
         path = self.folder / "checkpoint.npz"
         if not path.exists():
             (self.folder / "metrics.csv").unlink(missing_ok=True)

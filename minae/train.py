@@ -47,6 +47,7 @@ def fit(
     model.train()
     with run.alone(), quiet():  # of overflow the loss will tell
         done = run.restore(model, optimizer, order)
+        run.write("config.json", run.config)  # which may be new, now that the checkpoint fits
         stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
         saved = time.monotonic()
         bar = progress(done, last, out or sys.stdout)

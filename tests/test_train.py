@@ -299,6 +299,14 @@ def test_one_process_at_a_time(tmp_path):
     train(tmp_path / "run", resume=True)  # afterwards it may
 
 
+def test_opening_a_run_takes_nothing_from_the_process_that_trains_in_it(tmp_path):
+    train(tmp_path / "run")
+    writing = tmp_path / "run" / ".checkpoint.npz.0a1b2c3d.part"
+    writing.write_text("half")
+    Run.open(tmp_path / "run")
+    assert writing.exists()
+
+
 def test_what_a_killed_writer_left_is_cleared(tmp_path):
     train(tmp_path / "run")
     (tmp_path / "run" / ".checkpoint.npz.0a1b2c3d.part").write_text("half")

@@ -7,6 +7,7 @@ from typing import Any
 from ..backend import xp
 from ..engine import entries
 from ..functional import batch_norm, group_norm, layer_norm, mean
+from ..ops import sqrt
 from ..tensor import Tensor
 from .module import Module
 
@@ -88,4 +89,4 @@ class BatchNorm2d(_Affine):
         share = self.momentum
         self.running_mean += share * (entries(centre) - self.running_mean)
         self.running_var += share * (entries(spread) * (count / (count - 1)) - self.running_var)
-        return batch_norm(deviation, 0.0, spread, self.weight, self.bias, self.eps)
+        return deviation / sqrt(spread + self.eps) * self.weight + self.bias

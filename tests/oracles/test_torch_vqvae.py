@@ -32,7 +32,7 @@ def pair(request):
     ours = VQVAE(**SIZES, residual=4)
     ours.quantizer = KINDS[request.param](24, 5, init="random", revive=0)
     ours.astype("float64")
-    ema = None if request.param == "gradient" else 0.99
+    ema = request.param == "ema"
     theirs = twin.VQVAE(**SIZES, inner=4, ema=ema, init="random", revive=0).double()
     for one, other in zip(layers(ours), layers(theirs), strict=True):
         other.weight.data = torch.from_numpy(one.weight.numpy().transpose(3, 2, 0, 1).copy())
