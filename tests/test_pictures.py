@@ -25,6 +25,9 @@ def test_rows_of_images(tmp_path, array, pixels, channels):
     upper, lower = shown[height // 4, :, :3], shown[3 * height // 4, :, :3]
     right = slice(width // 2, None)  # beside the labels
     assert upper[right].max() > 0.95 and upper[right].min() < 0.05
+    black = np.flatnonzero((upper < 0.05).all(axis=1))
+    strip = upper[black[0] : black[-1]]  # from the first image to the last; one of four is white
+    assert 0.15 < (strip > 0.95).all(axis=1).mean() < 0.35
     assert (lower[right] < 0.05).mean() > 0.8
 
 

@@ -191,6 +191,7 @@ def test_codewords_not_yet_placed_are_neither_found_nor_revived(kind, numpy):
     far = vectors(8, 3) + 100  # makes 2 codewords
     assert set(numpy(q(far).codes).tolist()) <= {0, 1}
     assert (book(q)[2:] == book(q)[2]).all()
+    assert abs(book(q)[2:] - 100).max() < 10  # copies of a placed one
 
 
 @kinds
