@@ -1,9 +1,10 @@
 """The array functions worth making fast: no Tensor here, arrays in and arrays out.
 
 Each kernel below calls the best form of it that this machine has, found at the first call.
-``reference.py`` defines them all in the NumPy API. ``MINAE_KERNELS`` chooses: ``auto`` (the
-default) falls back to the reference with a warning where a faster form fails, ``fast`` raises
-instead, ``reference`` looks for none. So far no kernel has a faster form.
+``reference.py`` defines them all in the NumPy API; the faster forms need Numba, and compile
+themselves when they are first used. ``MINAE_KERNELS`` chooses: ``auto`` (the default) falls back to
+the reference with one warning where a faster form fails, ``fast`` raises instead, ``reference``
+looks for none.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ import functools
 import importlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from minae import backend
 
 from . import reference
 
-FORMS: dict[str, str] = {}  # kernel -> the module of this package that holds its faster form
+FORMS = {  # kernel -> the module of this package that holds its faster form
+    "nearest": "codebook", "prepare": "codebook", "scatter_sum": "scattering",
+    "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "convolution",
+    "gate": "updates", "sgd": "updates", "adam": "updates",
+}  # fmt: skip
+
+
+class Unavailable(Exception):
+    """A form that this machine cannot compile."""
 
 
 @functools.cache
@@ -26,20 +37,67 @@ def form(kernel: str) -> Callable[..., Any]:
     choice = os.environ.get("MINAE_KERNELS", "auto")
     if choice not in ("auto", "reference", "fast"):
         raise ValueError(f"MINAE_KERNELS is {choice!r}; choose auto, reference or fast")
-    if choice != "reference" and kernel in FORMS:
+    definition = getattr(reference, kernel)
+    if choice == "reference" or kernel not in FORMS or backend.name != "numpy":
+        return definition
+    try:
+        fast = getattr(importlib.import_module(f".{FORMS[kernel]}", __name__), kernel)
+    except Exception as error:  # an accelerator may fail in any way; the reference never does
+        if choice == "fast":
+            raise
+        _fall_back(error)
+        return definition
+    if choice == "fast":
+        return fast
+
+    def attempt(*args: Any, **options: Any) -> Any:
+        nonlocal fast
         try:
-            return getattr(importlib.import_module(f".{FORMS[kernel]}", __name__), kernel)
-        except Exception as error:  # an accelerator may fail in any way; the reference never does
-            if choice == "fast":
+            return fast(*args, **options)
+        except Unavailable as error:  # it compiles itself for each dtype when it meets it
+            _fall_back(error)
+            fast = definition
+            return fast(*args, **options)
+
+    return attempt
+
+
+def _fall_back(error: Exception) -> None:
+    if not _fallen:
+        _fallen.append(error)
+        message = f"minae computes in NumPy alone, more slowly: {error}"
+        if isinstance(error, ImportError):
+            message += ' (pip install "minae[fast]", or set MINAE_KERNELS=reference)'
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+_fallen: list[Exception] = []
+
+
+def warm_up(dtypes: Iterable[str] = ("float32", "float64")) -> None:
+    """Compile every kernel now, or load it from the cache, where otherwise the first call would.
+
+    Does nothing where the reference computes. Falls back, or raises, as the kernels do.
+    """
+    for kernel in FORMS:
+        form(kernel)
+    if os.environ.get("MINAE_KERNELS") != "reference" and backend.name == "numpy" and not _fallen:
+        try:
+            importlib.import_module(".compiler", __name__).compile_all(dtypes)
+        except Unavailable as error:
+            if os.environ.get("MINAE_KERNELS") == "fast":
                 raise
-            message = f"{kernel} falls back to its NumPy form: {error}"
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
-    return getattr(reference, kernel)
+            _fall_back(error)
 
 
 @functools.wraps(reference.nearest)
 def nearest(vectors: Any, codebook: Any, **options: Any) -> Any:
     return form("nearest")(vectors, codebook, **options)
+
+
+@functools.wraps(reference.prepare)
+def prepare(codebook: Any) -> Any:
+    return form("prepare")(codebook)
 
 
 @functools.wraps(reference.scatter_sum)
@@ -53,13 +111,28 @@ def conv2d(x: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
 
 
 @functools.wraps(reference.conv2d_input)
-def conv2d_input(y: Any, weight: Any, **grid: Any) -> Any:
-    return form("conv2d_input")(y, weight, **grid)
+def conv2d_input(y: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
+    return form("conv2d_input")(y, weight, bias, **grid)
 
 
 @functools.wraps(reference.conv2d_weight)
 def conv2d_weight(x: Any, y: Any, **grid: Any) -> Any:
     return form("conv2d_weight")(x, y, **grid)
+
+
+@functools.wraps(reference.gate)
+def gate(x: Any, by: Any) -> Any:
+    return form("gate")(x, by)
+
+
+@functools.wraps(reference.sgd)
+def sgd(*args: Any) -> None:
+    form("sgd")(*args)
+
+
+@functools.wraps(reference.adam)
+def adam(*args: Any) -> None:
+    form("adam")(*args)
 
 
 @functools.wraps(reference.erf)

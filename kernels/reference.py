@@ -5,7 +5,10 @@ Array functions, no Tensor. Work goes in blocks that stay in cache, and the heav
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator
+from typing import Any
 
 from minae.backend import Array, quiet, sum_segments, xp
 
@@ -22,18 +25,85 @@ _LAYOUT = "x (batch, height, width, in), weight (kh, kw, in / groups, out)"
 # --- nearest codeword ---------------------------------------------------------------------------
 
 
-def nearest(vectors: Array, codebook: Array, *, nonfinite: str = "raise") -> tuple[Array, Array]:
+class Prepared:
+    """A codebook (K, D), checked and copied; what `nearest` computes from it is kept here."""
+
+    ndim = 2
+
+    def __init__(self, codebook: Array) -> None:
+        self.codebook = checked(codebook)
+        self.shape, self.dtype = self.codebook.shape, self.codebook.dtype
+
+    @functools.cached_property
+    def screen(self) -> tuple[Array, Array, Array, Array]:
+        """The centre (D,), a table (D + 1, K) that gives the scores of (a, 1), and the smallest and
+        largest norm of a centred codeword."""
+        with quiet():
+            centre = self.codebook.mean(axis=0, dtype=xp.float64).astype(self.dtype)
+            centred = self.codebook - centre
+            squares = (centred * centred).sum(axis=1)
+            table = xp.concatenate([-centred.T, 0.5 * squares[None]])
+            return centre, table, xp.sqrt(squares.min()), xp.sqrt(squares.max())
+
+
+def prepare(codebook: Array) -> Prepared:
+    """Make a codebook (K, D) ready for many calls of `nearest`, which takes it in place of the
+    array. It is a copy: what is written to the array later does not change it.
+
+    Raises as `nearest` does for a codebook that is empty, not float32 or float64, or not finite.
+    """
+    return Prepared(codebook)
+
+
+def checked(codebook: Array) -> Array:
+    """A copy of the codebook, in row-major order, once nothing is wrong with it."""
+    if codebook.ndim != 2 or 0 in codebook.shape:
+        problem = "is empty" if codebook.ndim == 2 else "must be (K, D)"
+        raise ValueError(f"the codebook {problem}: {codebook.shape}")
+    _check_dtype(codebook)
+    bad = xp.flatnonzero(~xp.isfinite(codebook).all(axis=1))
+    if bad.size:
+        raise ValueError(f"codeword {int(bad[0])} is not finite")
+    return xp.array(codebook, order="C")
+
+
+def nearest(
+    vectors: Array, codebook: Array | Prepared, *, nonfinite: str = "raise"
+) -> tuple[Array, Array]:
     """The nearest codeword of every vector, exactly, and its squared Euclidean distance.
 
     vectors (..., D) and codebook (K, D), float32 or float64, give int64 codes (...) and distances
     (...) in their common dtype. The code is the argmin over k of sum_d (z_d - e_kd)^2, in float64,
     added in the order d = 0..D-1 without fused multiply-add, the lowest index on ties; so it does
-    not depend on the batch a vector comes in. Extra memory does not grow with N times K.
+    not depend on the batch a vector comes in. Extra memory does not grow with N times K. Where a
+    codebook serves many calls, `prepare` it once.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit, an empty codebook, a
     codeword that is not finite, and a vector that is not finite; with nonfinite="mask" such a
     vector gets code -1 and distance NaN instead (mind that -1 also indexes the last codeword).
     """
+    dtype = check_nearest(vectors, codebook, nonfinite)
+    if not isinstance(codebook, Prepared) or codebook.dtype != dtype:
+        codebook = Prepared(entries(codebook).astype(dtype, copy=False))
+    shape = vectors.shape[:-1]
+    vectors = vectors.reshape(-1, codebook.shape[1])
+    finite = xp.isfinite(vectors).all(axis=1)
+    codes = xp.full(len(vectors), -1, dtype=xp.int64)
+    distances = xp.full(len(vectors), xp.nan, dtype=dtype)
+    rows = slice(None) if bool(finite.all()) else finite
+    with quiet():
+        codes[rows], distances[rows] = _nearest(vectors[rows].astype(dtype, copy=False), codebook)
+    check_codes(codes, shape, nonfinite)
+    return codes.reshape(shape), distances.reshape(shape)
+
+
+def entries(codebook: Array | Prepared) -> Array:
+    """The array that a codebook is, or was prepared from."""
+    return codebook.codebook if isinstance(codebook, Prepared) else codebook
+
+
+def check_nearest(vectors: Array, codebook: Array | Prepared, nonfinite: str) -> Any:
+    """The common dtype of vectors and codebook, once their shapes and dtypes fit."""
     if nonfinite not in ("raise", "mask"):
         raise ValueError(f"nonfinite must be 'raise' or 'mask', not {nonfinite!r}")
     if vectors.ndim < 1 or codebook.ndim != 2 or vectors.shape[-1] != codebook.shape[1]:
@@ -43,32 +113,26 @@ def nearest(vectors: Array, codebook: Array, *, nonfinite: str = "raise") -> tup
         )
     if 0 in codebook.shape:
         raise ValueError(f"the codebook is empty: {codebook.shape}, vectors {vectors.shape}")
-    for array in (vectors, codebook):
+    _check_dtype(vectors, codebook)
+    return xp.result_type(vectors.dtype, codebook.dtype)
+
+
+def _check_dtype(*arrays: Any) -> None:
+    for array in arrays:
         if array.dtype not in (xp.float32, xp.float64):
             raise TypeError(f"vectors and codebook must be float32 or float64, not {array.dtype}")
-    bad = xp.flatnonzero(~xp.isfinite(codebook).all(axis=1))
-    if bad.size:
-        raise ValueError(f"codeword {int(bad[0])} is not finite")
-    dtype = xp.result_type(vectors, codebook)
-    shape = vectors.shape[:-1]
-    vectors = vectors.reshape(-1, codebook.shape[1])
-    finite = xp.isfinite(vectors).all(axis=1)
-    bad = xp.flatnonzero(~finite)
-    if bad.size and nonfinite == "raise":
-        index = [int(i) for i in xp.unravel_index(bad[0], shape)] if shape else "()"
+
+
+def check_codes(codes: Array, shape: tuple[int, ...], nonfinite: str) -> None:
+    """Raise for the first code -1, of a vector that is not finite, unless that was asked for."""
+    if nonfinite == "raise" and bool((codes < 0).any()):
+        bad = xp.flatnonzero(codes < 0)[0]
+        index = [int(i) for i in xp.unravel_index(bad, shape)] if shape else "()"
         raise ValueError(f"the vector at {index} of {shape} is not finite (nonfinite='mask' skips)")
-    codes = xp.full(len(vectors), -1, dtype=xp.int64)
-    distances = xp.full(len(vectors), xp.nan, dtype=dtype)
-    rows = slice(None) if not bad.size else finite
-    with quiet():
-        codes[rows], distances[rows] = _nearest(
-            vectors[rows].astype(dtype, copy=False), codebook.astype(dtype, copy=False)
-        )
-    return codes.reshape(shape), distances.reshape(shape)
 
 
-def _nearest(vectors: Array, codebook: Array) -> tuple[Array, Array]:
-    """`nearest` on finite (N, D) and (K, D) of one dtype: BLAS screens, the definition decides.
+def _nearest(vectors: Array, prepared: Prepared) -> tuple[Array, Array]:
+    """`nearest` on finite (N, D) of the codebook's dtype: BLAS screens, the definition decides.
 
     With a = z - centre and b = e - centre, |z - e|^2 = |a|^2 + 2 s where s = |b|^2 / 2 - a.b, and
     one product of (a, 1) and (-b, |b|^2 / 2) gives s. Let u = eps / 2 and r = |a| + |b|. Centring
@@ -78,12 +142,8 @@ def _nearest(vectors: Array, codebook: Array) -> tuple[Array, Array]:
     the lowest s; we allow 2 (D + 16) eps r^2, and `tiny` for what underflows. The codeword of
     least norm shows |b| <= 2 |a| + min |b| for the winner, so a stray codeword costs nothing.
     """
+    codebook, (centre, table, least, most) = prepared.codebook, prepared.screen
     (count, dims), info = codebook.shape, xp.finfo(vectors.dtype)
-    centre = codebook.mean(axis=0, dtype=xp.float64).astype(vectors.dtype)
-    centred = codebook - centre
-    squares = (centred * centred).sum(axis=1)
-    least, most = xp.sqrt(squares.min()), xp.sqrt(squares.max())
-    table = xp.concatenate([-centred.T, 0.5 * squares[None]])  # (D + 1, K)
     step = max(1, _SCORES // count)
     left = xp.ones((min(step, len(vectors)), dims + 1), vectors.dtype)
     product = xp.empty((len(left), count), vectors.dtype)
@@ -144,19 +204,12 @@ def scatter_sum(values: Array, codes: Array, count: int) -> Array:
     Raises TypeError for codes that are no integers, ValueError for shapes that do not fit, and
     IndexError for a code outside; a negative one too.
     """
-    if codes.dtype.kind not in "iu":
-        raise TypeError(f"codes must be integers, not {codes.dtype}")
-    if values.shape[:-1] != codes.shape or values.ndim < 1:
-        raise ValueError(
-            f"expected values (..., D) and codes (...), got {values.shape} and {codes.shape}"
-        )
+    check_scatter(values, codes)
     values = values.reshape(codes.size, values.shape[-1])
     codes = codes.ravel()
     bad = xp.flatnonzero((codes < 0) | (codes >= count))
     if bad.size:
-        raise IndexError(
-            f"code {int(codes[bad[0]])} at position {int(bad[0])} is outside [0, {count})"
-        )
+        refuse_code(codes, int(bad[0]), count)
     out = xp.zeros((count, values.shape[1]), values.dtype)
     # NumPy sorts 16-bit keys by radix, wider ones by comparison
     order = xp.argsort(codes.astype(xp.uint16 if count <= 1 << 16 else xp.int64), kind="stable")
@@ -171,6 +224,20 @@ def scatter_sum(values: Array, codes: Array, count: int) -> Array:
     return out
 
 
+def check_scatter(values: Array, codes: Array) -> None:
+    if codes.dtype.kind not in "iu":
+        raise TypeError(f"codes must be integers, not {codes.dtype}")
+    if values.shape[:-1] != codes.shape or values.ndim < 1:
+        raise ValueError(
+            f"expected values (..., D) and codes (...), got {values.shape} and {codes.shape}"
+        )
+
+
+def refuse_code(codes: Array, place: int, count: int) -> None:
+    code = int(codes.reshape(-1)[place])
+    raise IndexError(f"code {code} at position {place} is outside [0, {count})")
+
+
 # --- convolution, features last -----------------------------------------------------------------
 
 
@@ -183,15 +250,18 @@ def conv2d(
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    relu: bool = False,
 ) -> Array:
     """Correlate images with a kernel: x (batch, height, width, in) to (batch, oh, ow, out).
 
     weight (kh, kw, in / groups, out), bias (out,). The output height is
-    (height + 2 padding - dilation (kh - 1) - 1) // stride + 1, likewise the width.
+    (height + 2 padding - dilation (kh - 1) - 1) // stride + 1, likewise the width. With ``relu``,
+    what is below 0 becomes 0; NaN stays.
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
-    oh, ow = _output_size(x.shape, weight.shape, stride, padding, dilation, groups)
+    oh, ow = output_size(x.shape, weight.shape, stride, padding, dilation, groups)
+    check_bias(bias, weight.shape[3])
     kh, kw, _, channels = weight.shape
     matrix = _split(weight, groups)  # (groups, kh * kw * in / groups, out / groups)
     dtype = xp.result_type(x, weight) if bias is None else xp.result_type(x, weight, bias)
@@ -199,39 +269,45 @@ def conv2d(
     edges = [(p, p) for p in padding]
     for images, columns in _columns(x, (kh, kw), stride, edges, dilation, groups):
         xp.matmul(columns, matrix, out=_split(out[images], groups))
+    return _finished(out, bias, relu)
+
+
+def _finished(out: Array, bias: Array | None, relu: bool) -> Array:
     if bias is not None:
-        if bias.shape != (channels,):
-            raise ValueError(f"bias {bias.shape} must be {(channels,)} for weight {weight.shape}")
         out += bias
-    return out
+    return xp.maximum(out, 0, out=out) if relu else out
+
+
+def check_bias(bias: Array | None, channels: int) -> None:
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"bias {bias.shape} must be {(channels,)}: one for each channel")
 
 
 def conv2d_input(
     g: Array,
     weight: Array,
+    bias: Array | None = None,
     *,
     size: Pair,
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    relu: bool = False,
 ) -> Array:
     """The gradient of `conv2d` with respect to x, that is, the transposed convolution.
 
     g (batch, oh, ow, out), weight (kh, kw, in / groups, out), size (height, width) of the result
-    (batch, height, width, in).
+    (batch, height, width, in); bias (in,) and ``relu`` as in `conv2d`.
 
     Output pixel Y = y + padding = stride * m + phase only sees the taps that are congruent to its
     phase, on the pixels of g around m: one dense correlation of g gives all phases as channels.
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
+    expected = check_input(g, weight, bias, size, stride, padding, dilation, groups)
     kh, kw, within, channels = weight.shape
     shape = (len(g), *size, within * groups)
-    expected = _output_size(shape, weight.shape, stride, padding, dilation, groups)
-    if g.shape[1:] != (*expected, channels):
-        raise ValueError(f"size {size} and weight {weight.shape} need g (batch, *{expected},"
-                         f" {channels}), got {g.shape}")
     # A dilated kernel with a stride becomes a dense one with zeros in between.
     steps = [d if s == 1 else 1 for s, d in zip(stride, dilation)]
     gaps = [d // e for d, e in zip(dilation, steps)]
@@ -249,12 +325,24 @@ def conv2d_input(
     ]
     high, wide = (f - b for f, b in zip(end, begin))
     top, left = (p % s for p, s in zip(padding, stride))
-    out = xp.empty(shape, xp.result_type(g, weight))
+    dtype = xp.result_type(g, weight) if bias is None else xp.result_type(g, weight, bias)
+    out = xp.empty(shape, dtype)
     for images, columns in _columns(g, (th, tw), (1, 1), edges, steps, groups):
         phases = xp.matmul(columns, matrix).reshape(groups, -1, high, wide, sh, sw, within)
         grid = phases.transpose(1, 2, 4, 3, 5, 0, 6).reshape(-1, high * sh, wide * sw, shape[3])
         out[images] = grid[:, top : top + size[0], left : left + size[1]]
-    return out
+    return _finished(out, bias, relu)
+
+
+def check_input(g, weight, bias, size, stride, padding, dilation, groups) -> Pair:
+    """(oh, ow) of the convolution whose gradient g is, if that fits."""
+    shape = (len(g), *size, weight.shape[2] * groups)
+    expected = output_size(shape, weight.shape, stride, padding, dilation, groups)
+    if g.shape[1:] != (*expected, weight.shape[3]):
+        raise ValueError(f"size {size} and weight {weight.shape} need g (batch, *{expected},"
+                         f" {weight.shape[3]}), got {g.shape}")
+    check_bias(bias, shape[3])
+    return expected
 
 
 def conv2d_weight(
@@ -273,12 +361,8 @@ def conv2d_weight(
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
-    within, channels = x.shape[3] // groups, g.shape[3]
-    shape = (*size, within, channels)
-    expected = _output_size(x.shape, shape, stride, padding, dilation, groups)
-    if g.shape[:3] != (len(x), *expected):
-        raise ValueError(f"x {x.shape} and size {size} need g {(len(x), *expected, channels)},"
-                         f" got {g.shape}")
+    shape = check_weight(x, g, size, stride, padding, dilation, groups)
+    within, channels = shape[2:]
     dtype = xp.result_type(x, g)
     total = xp.zeros((groups, size[0] * size[1] * within, channels // groups), dtype)
     edges = [(p, p) for p in padding]
@@ -287,7 +371,17 @@ def conv2d_weight(
     return total.swapaxes(0, 1).reshape(shape)
 
 
-def _output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:
+def check_weight(x, g, size, stride, padding, dilation, groups) -> tuple[int, ...]:
+    """The shape of the weights that a convolution from x to g has, if there can be one."""
+    shape = (*size, x.shape[3] // max(groups, 1), g.shape[3])
+    expected = output_size(x.shape, shape, stride, padding, dilation, groups)
+    if g.shape[:3] != (len(x), *expected):
+        raise ValueError(f"x {x.shape} and size {size} need g {(len(x), *expected, shape[3])},"
+                         f" got {g.shape}")
+    return shape
+
+
+def output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:
     """(oh, ow) of a convolution, once all that can be wrong with its shapes is not."""
     if len(shape) != 4 or len(weight_shape) != 4:
         raise ValueError(f"expected {_LAYOUT}; got {shape} and {weight_shape}")
@@ -353,3 +447,53 @@ def _columns(x, size, stride, edges, dilation, groups) -> Iterator[tuple[slice, 
         columns = buffer[: n * per_image].reshape(groups, n, oh, ow, kh, kw, within)
         columns[...] = windows[:, :n]
         yield slice(start, start + n), columns.reshape(groups, n * oh * ow, -1)
+
+
+# --- relu's gradient ----------------------------------------------------------------------------
+
+
+def gate(x: Array, by: Array) -> Array:
+    """``x`` where ``by`` is above 0, else 0, in the dtype of x; the two broadcast."""
+    return xp.where(by > 0, x, xp.zeros((), x.dtype))
+
+
+# --- steps of the optimizers, in place ----------------------------------------------------------
+
+
+def sgd(
+    p: Array, g: Array, velocity: Array | None, lr: float, momentum: float = 0.0,
+    decay: float = 0.0,
+) -> None:
+    """``v = momentum v + g + decay p; p -= lr v`` (Sutskever et al. 2013, in PyTorch's form)."""
+    if decay:
+        g = g + decay * p
+    if velocity is not None:
+        velocity *= momentum
+        velocity += g
+        g = velocity
+    p -= lr * g
+
+
+def adam(
+    p: Array, g: Array, m: Array, v: Array, step: int, lr: float, betas: tuple[float, float],
+    eps: float, decay: float = 0.0,
+) -> None:
+    """Adam (Kingma & Ba 2015, algorithm 1), after ``p *= 1 - lr decay`` (Loshchilov & Hutter 2019,
+    algorithm 2); ``step`` counts from 1.
+
+    ``m`` and ``v`` are moving averages of the gradient and of its square, corrected for having
+    started at 0; then ``p -= lr m' / (sqrt(v') + eps)``.
+    """
+    first, second = betas
+    m *= first
+    m += (1 - first) * g
+    v *= second
+    v += (1 - second) * (g * g)
+    divisor = xp.sqrt(v)
+    divisor /= math.sqrt(1 - second**step)
+    divisor += eps
+    update = m / divisor
+    update *= lr / (1 - first**step)
+    if decay:
+        p *= 1 - lr * decay
+    p -= update

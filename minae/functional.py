@@ -141,21 +141,23 @@ def embedding(table: Any, codes: Any) -> Any:
 
 def conv2d(
     x: Any, weight: Any, bias: Any = None, *,
-    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, relu: bool = False,
 ) -> Any:
     """Cross-correlate images (batch, height, width, in) with filters (kh, kw, in / groups, out).
 
     ``stride``, ``padding`` (zeros on both sides) and ``dilation`` are integers or pairs (vertical,
     horizontal). Returns (batch, height', width', out) with
-    ``height' = (height + 2 padding - dilation (kh - 1) - 1) // stride + 1``. Raises ValueError
-    where channels, groups or sizes do not fit, TypeError where a step is no integer.
+    ``height' = (height + 2 padding - dilation (kh - 1) - 1) // stride + 1``; with ``relu``, what is
+    below 0 becomes 0 on the way. Raises ValueError where channels, groups or sizes do not fit,
+    TypeError where a step is no integer.
     """
-    return ops.conv2d(x, weight, bias, grid=_grid(stride, padding, dilation, groups))
+    return ops.conv2d(x, weight, bias, grid=_grid(stride, padding, dilation, groups), relu=relu)
 
 
 def conv_transpose2d(
     x: Any, weight: Any, bias: Any = None, *,
     stride: Any = 1, padding: Any = 0, output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    relu: bool = False,
 ) -> Any:
     """The adjoint of ``conv2d``: images (batch, height, width, in) to larger ones.
 
@@ -178,8 +180,7 @@ def conv_transpose2d(
         (n - 1) * s - 2 * p + d * (k - 1) + 1 + e
         for n, k, s, p, d, e in zip(x.shape[1:3], weight.shape, *grid[:3], extra)
     )
-    y = ops.conv2d_input(x, weight, size=(height, width), grid=grid)
-    return y if bias is None else y + bias
+    return ops.conv2d_input(x, weight, bias, size=(height, width), grid=grid, relu=relu)
 
 
 def _grid(stride: Any, padding: Any, dilation: Any, groups: int) -> Grid:

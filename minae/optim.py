@@ -1,7 +1,7 @@
 """Optimizers, clipping and schedules.
 
-The mathematics of each optimizer is one function of one array, above the class that walks the
-parameters. All of it happens in place; graphs that have read a parameter refuse afterwards.
+The mathematics of each optimizer is one function of one array, a kernel; here are the classes that
+walk the parameters. All of it happens in place; graphs that have read a parameter refuse it then.
 """
 
 from __future__ import annotations
@@ -10,45 +10,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from . import kernels
 from .backend import Array, asarray, asnumpy, describe, numpy, xp
 from .engine import stamp
 from .tensor import Tensor
-
-# --- One array -----------------------------------------------------------------------------------
-
-
-def sgd_step(
-    p: Array, g: Array, velocity: Array | None, lr: float, momentum: float = 0.0
-) -> None:
-    """``v = momentum v + g; p -= lr v``, in place (Sutskever et al. 2013, in PyTorch's form)."""
-    if velocity is not None:
-        velocity *= momentum
-        velocity += g
-        g = velocity
-    p -= lr * g
-
-
-def adam_step(
-    p: Array, g: Array, m: Array, v: Array, step: int,
-    lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-) -> None:
-    """Adam (Kingma & Ba 2015, algorithm 1), in place; ``step`` counts from 1.
-
-    ``m`` and ``v`` are moving averages of the gradient and of its square, corrected for having
-    started at 0; then ``p -= lr m' / (sqrt(v') + eps)``.
-    """
-    first, second = betas
-    m *= first
-    m += (1 - first) * g
-    v *= second
-    v += (1 - second) * (g * g)
-    divisor = xp.sqrt(v)
-    divisor /= math.sqrt(1 - second**step)
-    divisor += eps
-    update = m / divisor
-    update *= lr / (1 - first**step)
-    p -= update
-
 
 # --- All parameters ------------------------------------------------------------------------------
 
@@ -120,7 +85,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: ``sgd_step``; ``weight_decay`` times p is added to g."""
+    """Stochastic gradient descent: ``kernels.sgd``; ``weight_decay`` times p is added to g."""
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0,
@@ -134,14 +99,13 @@ class SGD(Optimizer):
             self.remember("velocity")
 
     def update(self, p: Array, g: Array, step: int, *state: Array) -> None:
-        """See ``sgd_step``."""
-        if self.weight_decay:
-            g = g + self.weight_decay * p
-        sgd_step(p, g, state[0] if state else None, self.lr, self.momentum)
+        """See ``kernels.sgd``."""
+        velocity = state[0] if state else None
+        kernels.sgd(p, g, velocity, self.lr, self.momentum, self.weight_decay)
 
 
 class Adam(Optimizer):
-    """``adam_step`` for every parameter."""
+    """``kernels.adam`` for every parameter."""
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float = 1e-3,
@@ -150,17 +114,17 @@ class Adam(Optimizer):
         super().__init__(parameters, lr)
         if not all(0 <= beta < 1 for beta in betas) or not eps >= 0:
             raise ValueError(f"betas must lie in [0, 1) and eps not below 0, got {betas}, {eps}")
-        self.betas, self.eps = betas, eps
+        self.betas, self.eps, self.weight_decay = betas, eps, 0.0
         self.remember("m", "v")
 
     def update(self, p: Array, g: Array, step: int, *state: Array) -> None:
-        """See ``adam_step``."""
-        m, v = state
-        adam_step(p, g, m, v, step, self.lr, self.betas, self.eps)
+        """See ``kernels.adam``."""
+        kernels.adam(p, g, *state, step, self.lr, self.betas, self.eps, self.weight_decay)
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019, algorithm 2)."""
+    """Adam with ``p *= 1 - lr weight_decay``, apart from the gradient (Loshchilov & Hutter 2019,
+    algorithm 2)."""
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float = 1e-3,
@@ -170,11 +134,6 @@ class AdamW(Adam):
         if not weight_decay >= 0:
             raise ValueError(f"impossible {weight_decay=}")
         self.weight_decay = weight_decay
-
-    def update(self, p: Array, g: Array, step: int, *state: Array) -> None:
-        """``p *= 1 - lr weight_decay``, then ``adam_step``."""
-        p *= 1 - self.lr * self.weight_decay
-        super().update(p, g, step, *state)
 
 
 # --- Clipping, between backward() and step() -----------------------------------------------------

@@ -42,7 +42,7 @@ class Residual(Module):
 
     def forward(self, x: Any) -> Any:
         """(batch, height, width, features) to the same shape."""
-        return x + self.mix(relu(self.spread(relu(x))))
+        return x + self.mix(self.spread(relu(x), relu=True))
 
 
 class VQVAE(Module):

@@ -28,9 +28,9 @@ class Conv2d(Module):
         self.weight = _filters(inputs, outputs, kernel, groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, relu: bool = False) -> Any:
         """Images (batch, height, width, inputs) to (batch, height', width', outputs)."""
-        return conv2d(x, self.weight, self.bias, **self.options)
+        return conv2d(x, self.weight, self.bias, **self.options, relu=relu)
 
     def extra_repr(self) -> str:
         return _description(self)
@@ -55,9 +55,9 @@ class ConvTranspose2d(Module):
         self.weight = _filters(outputs, inputs, kernel, groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, relu: bool = False) -> Any:
         """Images (batch, height, width, inputs) to (batch, height', width', outputs)."""
-        return conv_transpose2d(x, self.weight, self.bias, **self.options)
+        return conv_transpose2d(x, self.weight, self.bias, **self.options, relu=relu)
 
     def extra_repr(self) -> str:
         return _description(self)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..functional import dropout
+from ..ops import relu
+from .conv import Conv2d, ConvTranspose2d
 from .module import Module
 
 
@@ -14,7 +16,8 @@ class Sequential(Module):
 
         Sequential(Linear(784, 64), minae.relu, Linear(64, 10))
 
-    State is named by position: ``0.weight``, ``2.bias``.
+    State is named by position: ``0.weight``, ``2.bias``. A convolution and the relu behind it are
+    computed in one.
     """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
@@ -35,8 +38,14 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         """The result of the last layer."""
-        for layer in self:
-            x = layer(x)
+        layers: list[Any] = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if type(layer) in (Conv2d, ConvTranspose2d) and layers and layers[0] is relu:
+                x = layer(x, relu=True)
+                layers.pop(0)
+            else:
+                x = layer(x)
         return x
 
 

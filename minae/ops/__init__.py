@@ -11,6 +11,7 @@ from .elementwise import (
     erf,
     exp,
     expm1,
+    gate,
     log,
     log1p,
     maximum,

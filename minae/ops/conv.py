@@ -11,6 +11,7 @@ from typing import NamedTuple
 import minae.kernels as kernels
 
 from ..engine import primitive
+from .elementwise import gate
 
 
 class Grid(NamedTuple):
@@ -22,23 +23,73 @@ class Grid(NamedTuple):
     groups: int = 1
 
 
+def _sum(g):
+    """The gradient of a bias."""
+    return g.sum(axis=(0, 1, 2))
+
+
+def conv2d(x, weight, bias=None, *, grid, relu=False):
+    """Images (batch, height, width, in) under filters (kh, kw, in / groups, out), plus a bias.
+
+    With ``relu``, what is below 0 becomes 0 on the way out, at no cost.
+    """
+    return (conv2d_relu if relu else conv2d_linear)(x, weight, bias, grid=grid)
+
+
 @primitive(
     x=lambda g, x_shape, weight, grid: conv2d_input(g, weight, size=x_shape[1:3], grid=grid),
     weight=lambda g, x, weight_shape, grid: conv2d_weight(x, g, size=weight_shape[:2], grid=grid),
-    bias=lambda g: g.sum(axis=(0, 1, 2)),
+    bias=_sum,
 )
-def conv2d(x, weight, bias=None, *, grid):
-    """Images (batch, height, width, in) under filters (kh, kw, in / groups, out), plus a bias."""
+def conv2d_linear(x, weight, bias=None, *, grid):
+    """``conv2d`` without an activation."""
     return kernels.conv2d(x, weight, bias, **grid._asdict())
 
 
-@primitive(
-    y=lambda g, weight, grid: conv2d(g, weight, grid=grid),
-    weight=lambda g, y, weight_shape, grid: conv2d_weight(g, y, size=weight_shape[:2], grid=grid),
-)
-def conv2d_input(y, weight, *, size, grid):
+def _conv2d_relu(g, needed, x, weight, out, grid):
+    g = gate(g, out)
+    return (
+        conv2d_input(g, weight, size=x.shape[1:3], grid=grid) if needed[0] else None,
+        conv2d_weight(x, g, size=weight.shape[:2], grid=grid) if needed[1] else None,
+        _sum(g) if needed[2] else None,
+    )
+
+
+@primitive(joint=_conv2d_relu)
+def conv2d_relu(x, weight, bias=None, *, grid):
+    """``relu(conv2d(x, weight, bias))``, of which only the result is kept."""
+    return kernels.conv2d(x, weight, bias, **grid._asdict(), relu=True)
+
+
+def conv2d_input(y, weight, bias=None, *, size, grid, relu=False):
     """The transposed convolution: from results to images of ``size`` (height, width)."""
-    return kernels.conv2d_input(y, weight, size=size, **grid._asdict())
+    op = conv2d_input_relu if relu else conv2d_input_linear
+    return op(y, weight, bias, size=size, grid=grid)
+
+
+@primitive(
+    y=lambda g, weight, grid: conv2d_linear(g, weight, grid=grid),
+    weight=lambda g, y, weight_shape, grid: conv2d_weight(g, y, size=weight_shape[:2], grid=grid),
+    bias=_sum,
+)
+def conv2d_input_linear(y, weight, bias=None, *, size, grid):
+    """``conv2d_input`` without an activation."""
+    return kernels.conv2d_input(y, weight, bias, size=size, **grid._asdict())
+
+
+def _conv2d_input_relu(g, needed, y, weight, out, grid):
+    g = gate(g, out)
+    return (
+        conv2d_linear(g, weight, grid=grid) if needed[0] else None,
+        conv2d_weight(g, y, size=weight.shape[:2], grid=grid) if needed[1] else None,
+        _sum(g) if needed[2] else None,
+    )
+
+
+@primitive(joint=_conv2d_input_relu)
+def conv2d_input_relu(y, weight, bias=None, *, size, grid):
+    """``relu(conv2d_input(y, weight, bias))``, of which only the result is kept."""
+    return kernels.conv2d_input(y, weight, bias, size=size, **grid._asdict(), relu=True)
 
 
 @primitive(

@@ -142,7 +142,13 @@ def erf(x):
 # --- Piecewise: at a kink, the gradient is that of PyTorch ------------------------------------
 
 
-@elementwise(x=lambda g, out: g * (out > 0))
+@elementwise(x=lambda g, by: gate(g, by))
+def gate(x, by):
+    """``x`` where ``by`` is above 0, else 0."""
+    return kernels.gate(x, by)
+
+
+@elementwise(x=lambda g, out: gate(g, out))
 def relu(x):
     """``max(x, 0)``; its gradient at 0 is 0."""
     return xp.maximum(x, 0)

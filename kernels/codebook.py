@@ -1,0 +1,346 @@
+"""The exact nearest codeword: a screen finds the few that may be nearest, the definition decides.
+
+Take a = z - centre and b = e - centre. Then |z - e|^2 = |a|^2 + 2 s with s = |b|^2 / 2 - a.b, and s
+is what a register tile computes: it starts at |b|^2 / 2 and walks the dimensions of -b. Codewords
+are dealt to the lanes of the registers, and the screen keeps each lane's lowest s over a group of
+blocks; no N-by-K array ever exists. A lane within a proven margin of the row's lowest survives, and
+its codewords are evaluated in float64.
+
+There are two screens:
+
+- In float, with the margin that is proven in ``reference._nearest``.
+- In int16: a and b are rounded to a grid, whose unit is a power of two. In units, let q be a, rho =
+  |q - q'| what rounding took from the row, and beta the most it took from a codeword. Then q'.b'
+  is off by at most (|q| + rho) beta + rho |b|, and |b|^2 / 2, rounded too, by 1/2; centring and
+  the sum |b|^2, done in float, by less than (D + 8) eps (|q| + |b|)^2. Only a codeword with
+  |b| <= 2 |q| + min |b| can win. Twice this error, for two codewords, is the margin. This screen
+  is twice as fast, and keeps some 13 bits of a number: nearly always one codeword survives. Where
+  rows lie far outside the codebook, or too many lanes survive, the other screen goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from . import reference
+from .compiler import array, associative, flat, inline, kernel
+from .threads import share, threads
+from .tile import (
+    ROWS,
+    VECTORS,
+    WIDTH,
+    below,
+    lanes,
+    lower,
+    lowest,
+    put,
+    smallest,
+    start,
+    step,
+    strided,
+    vector,
+)
+
+PANEL = 48  # rows that are screened together: a multiple of ROWS
+REACH = 1 << 14  # the longest codeword, in units of the grid
+CHUNK = 32  # lanes that are passed over together where none survives
+SMALL = 1 << 20  # multiplications that are not worth a second thread
+PIECE = 1536  # rows that a thread takes at a time
+
+
+class Screen(NamedTuple):
+    """A codebook as a register tile reads it."""
+
+    packed: Any  # (blocks, D, block) of -b; in int16 (blocks, D / 2, block, 2) of -b'
+    begin: Any  # (blocks * block,): |b|^2 / 2; the largest number where there is no codeword
+    unit: float  # of the grid; 1 in float
+    least: float  # the smallest |b|, in units
+    most: float  # the largest
+    beta: float  # the largest |b - b'|, in units; 0 in float
+    group: int  # blocks that share their lanes
+
+
+class Prepared(reference.Prepared):
+    """A codebook (K, D), checked and packed for many calls of ``nearest``."""
+
+    def __init__(self, codebook: Any) -> None:
+        super().__init__(codebook)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sample = self.codebook[:: -(-len(self.codebook) // 256)]  # any centre near them will do
+            self.centre = sample.mean(axis=0, dtype=np.float64).astype(self.dtype)
+            self.centred = self.codebook - self.centre
+            self.squares = np.einsum("kd,kd->k", self.centred, self.centred)
+            self.grid = self._grid()
+
+    def _grid(self) -> Screen | None:
+        """The screen in int16; none where its unit would come near the limits of the dtype."""
+        most, top = math.sqrt(self.squares.max()), math.ldexp(1, np.finfo(self.dtype).maxexp // 2)
+        if not 1 / top < most < top:
+            return None
+        unit = math.ldexp(1, math.frexp(most / REACH)[1])
+        scaled = self.centred * self.dtype.type(1 / unit)
+        rounded = np.rint(scaled)
+        packed = _packed(-rounded.astype(np.int16), 2)
+        rounded -= scaled
+        beta = math.sqrt(np.einsum("kd,kd->k", rounded, rounded).max())
+        squares = self.squares / self.dtype.type(unit**2)
+        halves = np.rint(0.5 * squares).astype(np.int32)
+        return _screen(packed, halves, unit, squares, beta)
+
+    @functools.cached_property
+    def float(self) -> Screen:
+        """The screen in the dtype of the codebook."""
+        halves = (0.5 * self.squares).astype(self.dtype)
+        return _screen(_packed(-self.centred, 1), halves, 1.0, self.squares, 0.0)
+
+
+def prepare(codebook: Any) -> Prepared:
+    """See ``reference.prepare``."""
+    return Prepared(codebook)
+
+
+def _screen(packed: Any, halves: Any, unit: float, squares: Any, beta: float) -> Screen:
+    width = lanes(packed.dtype)
+    blocks = -(-len(halves) // (VECTORS * width))
+    top = np.inf if halves.dtype.kind == "f" else np.iinfo(halves.dtype).max
+    begin = np.full(blocks * VECTORS * width, top, halves.dtype)
+    begin[: len(halves)] = halves
+    least, most = math.sqrt(squares.min()), math.sqrt(squares.max())
+    # More lanes are more to scan, fewer are more codewords in one that survives.
+    group = max(1, round(blocks * width / (8 * math.sqrt(len(halves)))))
+    return Screen(packed, begin, unit, least, most, beta, group)
+
+
+def _packed(table: Any, pair: int) -> Any:
+    """(K, D) to (blocks, D / pair, block, pair), flat: one step of the tile reads one line."""
+    count, dims = table.shape
+    block = VECTORS * lanes(table.dtype)
+    whole = table
+    if count % block or dims % pair:
+        whole = np.zeros((-(-count // block) * block, -(-dims // pair) * pair), table.dtype)
+        whole[:count, :dims] = table
+    entries = whole.view(np.int32) if pair == 2 else whole  # a pair moves as one
+    parts = entries.reshape(-1, block, entries.shape[1]).swapaxes(1, 2)
+    return np.ascontiguousarray(parts).reshape(-1).view(table.dtype)
+
+
+def nearest(vectors: Any, codebook: Any, *, nonfinite: str = "raise") -> tuple[Any, Any]:
+    """See ``reference.nearest``."""
+    dtype = reference.check_nearest(vectors, codebook, nonfinite)
+    if not isinstance(codebook, Prepared) or codebook.dtype != dtype:
+        codebook = Prepared(reference.entries(codebook).astype(dtype, copy=False))
+    (size, dims), centre = codebook.shape, codebook.centre
+    z, e = flat(vectors.astype(dtype, copy=False)), flat(codebook.codebook)
+    count = z.size // dims
+    codes, distances = np.empty(count, np.int64), np.empty(count, dtype)
+    pieces = max(4 * threads(), count // PIECE) if z.size * size > SMALL else 1
+    length = -(-count // (pieces * ROWS)) * ROWS
+    grid = [] if codebook.grid is None else [codebook.grid]  # emptied where it does not help
+
+    def search(piece: int) -> None:
+        first, last = min(piece * length, count), min((piece + 1) * length, count)
+        for screen in grid:
+            first = _search_grid[dtype](z, e, centre, *screen, first, last, codes, distances)
+        if first < last:
+            grid.clear()
+            _search[dtype](z, e, centre, *codebook.float, first, last, codes, distances)
+
+    share(search, pieces)
+    shape = vectors.shape[:-1]
+    reference.check_codes(codes, shape, nonfinite)
+    return codes.reshape(shape), distances.reshape(shape)
+
+
+# --- The screens ----------------------------------------------------------------------------------
+
+
+def _arguments(f: Any, packed: Any, begin: Any) -> tuple:
+    """Types: vectors, codebook and centre; the fields of a Screen; the rows; what is found."""
+    screen = (array(packed), array(begin), *[types.float64] * 4, types.intp)
+    return (*[array(f)] * 3, *screen, types.intp, types.intp, types.int64[::1], f[::1])
+
+
+@kernel(lambda f: _arguments(f, f, f))
+def _search(
+    vectors, codebook, centre, packed, begin, unit, least, most, beta, group,
+    first, last, codes, distances,
+):
+    """The float screen: codes and distances of the rows [first, last)."""
+    dims, info = centre.size, np.finfo(vectors.dtype)
+    x = np.zeros(PANEL * dims, vectors.dtype)
+    limits = np.empty(PANEL, vectors.dtype)
+    minima = np.empty(_lanes(begin, group), vectors.dtype)
+    for r0 in range(first, last, PANEL):
+        count = min(last - r0, PANEL)
+        for i in range(count):
+            z = vectors[(r0 + i) * dims : (r0 + i + 1) * dims]
+            norm = math.sqrt(_centred(z, centre, x[i * dims : (i + 1) * dims]))
+            radius = norm + min(most, 2 * norm + least)
+            margin = 2 * (dims + 16) * info.eps * (radius * radius)
+            margin += 16 * (dims + 1) * info.tiny * (1 + radius)
+            if 4 * (radius * radius) < info.max:
+                limits[i] = margin
+            else:
+                limits[i] = np.inf if np.isfinite(z).all() else -np.inf
+        minima[:] = np.inf
+        _walk(x, dims, count, packed, dims, begin, group, minima)
+        _limit(minima, limits, count, np.inf)
+        _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, distances)
+    return last
+
+
+@kernel(lambda f: _arguments(f, types.int16, types.int32))
+def _search_grid(
+    vectors, codebook, centre, packed, begin, unit, least, most, beta, group,
+    first, last, codes, distances,
+):
+    """The screen in int16. Returns the row that it has come to: ``last``, or where a panel begins
+    for which it is of no use."""
+    dims, depth, eps = centre.size, (centre.size + 1) // 2, np.finfo(vectors.dtype).eps
+    scale, slack, top = vectors.dtype.type(1 / unit), 1 + (dims + 8) * eps, np.iinfo(np.int32).max
+    a = np.empty(dims, vectors.dtype)
+    x = np.zeros(PANEL * depth * 2, np.int16)
+    limits = np.empty(PANEL, np.int32)
+    minima = np.empty(_lanes(begin, group), np.int32)
+    for r0 in range(first, last, PANEL):
+        count = min(last - r0, PANEL)
+        outside = 0
+        for i in range(count):
+            z = vectors[(r0 + i) * dims : (r0 + i + 1) * dims]
+            norm = math.sqrt(_centred(z, centre, a)) / unit * slack
+            if norm < 32767:  # so no entry, and no sum of products, overflows
+                rho = math.sqrt(_rounded(a, scale, x[i * depth * 2 : (i + 1) * depth * 2])) * slack
+                reach = min(most, 2 * norm + least) * slack
+                error = (norm + rho) * beta * slack + rho * reach + 1
+                error += (dims + 8) * eps * (norm + reach) ** 2
+                limits[i] = np.int32(min(2 * error + 2, 1e9))
+            else:
+                limits[i] = top if np.isfinite(z).all() else -(1 << 30)
+                outside += 1
+        if 8 * outside > count:
+            return r0
+        minima[:] = top
+        _walk(x, 2 * depth, count, packed, depth, begin, group, minima)
+        # A survivor costs its lane's codewords in float64, the screen saves half of the others.
+        if _limit(minima, limits, count, top) > count * (2 + begin.size // 64):
+            return r0
+        _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, distances)
+    return last
+
+
+@inline
+def _lanes(begin, group):
+    """The minima of a panel: (groups, PANEL, lanes)."""
+    width = WIDTH // begin.itemsize
+    return (begin.size // (VECTORS * width) + group - 1) // group * PANEL * width
+
+
+@associative
+def _centred(z, centre, a):
+    """``a = z - centre``, and the sum of its squares."""
+    total = a[0] * 0
+    for d in range(z.size):
+        a[d] = z[d] - centre[d]
+        total += a[d] * a[d]
+    return total
+
+
+@associative
+def _rounded(a, scale, x):
+    """``x = a`` in units of the grid, rounded, and the sum of the squares of what that took."""
+    total = a[0] * 0
+    for d in range(a.size):
+        entry = a[d] * scale
+        whole = np.rint(entry)
+        x[d] = np.int16(whole)
+        total += (entry - whole) * (entry - whole)
+    return total
+
+
+@inline
+def _walk(x, stride, count, packed, depth, begin, group, minima):
+    """Score ``count`` rows with every codeword, block by block, and fold that into the minima."""
+    width = WIDTH // begin.itemsize
+    blocks = begin.size // (VECTORS * width)
+    line = packed.size // (blocks * depth)
+    for b in range(blocks):
+        place = b // group * PANEL * width
+        for r in range(0, count, ROWS):  # the last tile may do rows that nobody asks for
+            at = strided(r * stride, stride)
+            acc = start(begin, b * VECTORS * width, VECTORS)
+            p = b * depth * line
+            for d in range(depth):
+                acc = step(acc, x, at, d, packed, p)
+                p += line
+            lowest(acc, minima, place + r * width)
+
+
+# --- What survives --------------------------------------------------------------------------------
+
+
+@inline
+def _limit(minima, limits, count, top):
+    """Make each row's margin its limit (``top``: all survive), and count the lanes that survive."""
+    width, survivors = WIDTH // minima.itemsize, 0
+    least = minima[: PANEL * width].copy()
+    for g in range(0, minima.size, PANEL * width):
+        for i in range(0, count * width, width):
+            put(lower(vector(minima, g + i), vector(least, i)), least, i)
+    for i in range(count):
+        if limits[i] < top:
+            limits[i] += smallest(vector(least, i * width))
+    for g in range(0, minima.size, PANEL * width):
+        for i in range(count):
+            bits = below(vector(minima, g + i * width), limits[i])
+            while bits:
+                bits &= bits - 1
+                survivors += 1
+    return survivors
+
+
+@inline
+def _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, distances):
+    """The definition, over the codewords of the lanes that survive; -1 and NaN for a row that is
+    not finite."""
+    width = WIDTH // minima.itemsize
+    size, share = codebook.size // dims, group * VECTORS * width  # codewords: all, of a group
+    best = np.full(PANEL, np.inf)
+    codes[r0 : r0 + count] = -1
+    for g in range(minima.size // (PANEL * width)):
+        for i in range(count):
+            bits = below(vector(minima, (g * PANEL + i) * width), limits[i])
+            lane = g * share
+            while bits:
+                if bits & 1:
+                    for k in range(lane, min((g + 1) * share, size), width):
+                        place, code = (r0 + i) * dims, codes[r0 + i]
+                        total = _distance(vectors, place, codebook, k * dims, dims, best[i])
+                        if total < best[i] or code < 0 or (total == best[i] and k < code):
+                            best[i], codes[r0 + i] = total, k
+                bits >>= 1
+                lane += 1
+    for i in range(r0, r0 + count):
+        distances[i] = best[i - r0] if codes[i] >= 0 else np.nan
+
+
+@inline
+def _distance(vectors, place, codebook, at, dims, bound):
+    """The squared distance, by its definition; or, once that exceeds the bound, what it has come
+    to."""
+    total = 0.0
+    whole = dims - dims % 8
+    for begin in range(0, whole, 8):
+        for d in range(8):  # a constant, so that all but the additions are done at once
+            difference = np.float64(vectors[place + begin + d]) - codebook[at + begin + d]
+            total += difference * difference
+        if total > bound:
+            return total
+    for d in range(whole, dims):
+        difference = np.float64(vectors[place + d]) - codebook[at + d]
+        total += difference * difference
+    return total

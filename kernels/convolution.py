@@ -1,0 +1,320 @@
+"""Convolution, features last, without an image ever being padded or unrolled.
+
+An output pixel is a row of the register tile, its channels are the vectors, and the walk goes over
+(tap, input channel): at each step the tile reads one entry of every pixel's image, and a line of
+the weights. Taps that fall into the padding are skipped: pixels are sorted into classes that see
+the same taps, which are the same whichever image a pixel is in.
+
+The gradient of the images is this very loop: a pixel of theirs gathers from the results that it
+took part in, through the same taps in the opposite direction, and a stride only makes more classes.
+The gradient of the weights walks over pixels instead. Its tile holds input by output channels of
+one tap, and each thread owns tiles, so that no number of threads changes a sum.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from . import reference
+from .compiler import array, flat, kernel
+from .threads import share, threads
+from .tile import ROWS, VECTORS, WIDTH, fetch, lanes, rows, start, step, store, strided
+
+Pair = tuple[int, int]
+
+SMALL = 1 << 18  # multiplications that are not worth a second thread
+CACHED = 1 << 15  # bytes of images that the weights' gradient walks over again and again
+
+
+class Grid(NamedTuple):
+    """Where the filter is laid, as in ``reference.conv2d``."""
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where: Any) -> Any:
+    """See ``reference.conv2d``."""
+    grid = Grid(**where)
+    size = reference.output_size(x.shape, weight.shape, *grid)
+    reference.check_bias(bias, weight.shape[3])
+    if not _suits(grid.groups, x, weight, bias):
+        return reference.conv2d(x, weight, bias, relu=relu, **where)
+    return _gather(x, weight, bias, _plan(x.shape[1:3], size, weight.shape[:2], grid, False), relu)
+
+
+def conv2d_input(
+    y: Any, weight: Any, bias: Any = None, *, size: Pair, relu: bool = False, **where: Any
+) -> Any:
+    """See ``reference.conv2d_input``."""
+    grid = Grid(**where)
+    reference.check_input(y, weight, bias, size, *grid)
+    if not _suits(grid.groups, y, weight, bias):
+        return reference.conv2d_input(y, weight, bias, size=size, relu=relu, **where)
+    plan = _plan(y.shape[1:3], size, weight.shape[:2], grid, True)
+    return _gather(y, weight.swapaxes(2, 3), bias, plan, relu)
+
+
+def _suits(groups: int, *arrays: Any) -> bool:
+    """Whether the tile can do it: one group, and one dtype that it is compiled for."""
+    dtypes = {a.dtype for a in arrays if a is not None}
+    return groups == 1 and dtypes in ({np.dtype(np.float32)}, {np.dtype(np.float64)})
+
+
+# --- Forward, and the gradient of the images ------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """Which taps each result of one image reads, and where; the results are of this size."""
+
+    size: Pair
+    source: Any  # of each pixel, sorted by class: the pixel that its first tap reads
+    target: Any  # the pixel itself
+    pixels: Any  # where each class begins
+    taps: Any  # where the taps of each class begin
+    moves: Any  # of each tap of each class: from the first tap's pixel to this one's
+    weights: Any  # and its place among the weights
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -> Plan:
+    high, wide = (
+        _classes(source[i], target[i], kernel[i], grid.stride[i], grid.padding[i],
+                 grid.dilation[i], adjoint)
+        for i in (0, 1)
+    )
+    places: tuple[list, list, list] = [], [], [0]
+    taps: tuple[list, list, list] = [], [], [0]
+    for vertical, ys in high.items():
+        for horizontal, xs in wide.items():
+            places[0].extend(j * source[1] + m for _, j in ys for _, m in xs)
+            places[1].extend(i * target[1] + n for i, _ in ys for n, _ in xs)
+            places[2].append(len(places[0]))
+            taps[0].extend(dj * source[1] + dm for _, dj in vertical for _, dm in horizontal)
+            taps[1].extend(k * kernel[1] + q for k, _ in vertical for q, _ in horizontal)
+            taps[2].append(len(taps[0]))
+    arrays = [np.array(a, np.int64) for a in (*places, taps[2], taps[0], taps[1])]
+    return Plan(target, *arrays)
+
+
+def _classes(
+    source: int, target: int, kernel: int, stride: int, padding: int, dilation: int, adjoint: bool
+) -> dict[tuple[Pair, ...], list[Pair]]:
+    """Along one axis: for each set of (tap, move from the first), the pixels that see it, each with
+    the source of its first tap."""
+    found: dict[tuple[Pair, ...], list[Pair]] = {}
+    for i in range(target):
+        if adjoint:
+            reads = [divmod(i + padding - k * dilation, stride) for k in range(kernel)]
+            taps = [(k, j) for k, (j, rest) in enumerate(reads) if not rest and 0 <= j < source]
+        else:
+            places = [i * stride - padding + k * dilation for k in range(kernel)]
+            taps = [(k, j) for k, j in enumerate(places) if 0 <= j < source]
+        first = taps[0][1] if taps else 0
+        found.setdefault(tuple((k, j - first) for k, j in taps), []).append((i, first))
+    return found
+
+
+def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
+    """weight (kh, kw, inputs, outputs), by which each pixel sums what its taps read of x."""
+    batch, (inputs, outputs) = len(x), weight.shape[2:]
+    y = np.empty((batch, *plan.size, outputs), x.dtype)
+    block = VECTORS * lanes(x.dtype)
+    blocks = -(-outputs // block)
+    packed = np.zeros((blocks, weight.size // outputs, block), x.dtype)
+    begin = np.zeros(blocks * block, x.dtype)
+    if bias is not None:
+        begin[:outputs] = bias
+    lines = weight.reshape(-1, outputs)
+    for b in range(blocks):
+        part = lines[:, b * block : (b + 1) * block]
+        packed[b, :, : part.shape[1]] = part
+    images, compute = flat(x), _convolve[x.dtype]
+    parts = max(4 * threads(), (x.nbytes + y.nbytes) >> 17) if y.size * len(lines) > SMALL else 1
+    floor = 0.0 if relu else -np.inf
+
+    def work(part: int) -> None:
+        compute(
+            images, packed.reshape(-1), begin, y.reshape(-1), floor, batch, inputs, outputs,
+            *plan[1:], part, parts,
+        )
+
+    share(work, parts)
+    return y
+
+
+@kernel(lambda f: (
+    array(f), array(f), array(f), f[::1], f, *[types.intp] * 3, *[array(types.int64)] * 6,
+    types.intp, types.intp,
+))
+def _convolve(
+    x, packed, begin, y, floor, batch, inputs, outputs,
+    source, target, pixels, taps, moves, weights, part, parts,
+):
+    """The given part of the pixels of all classes, each in all images."""
+    block = VECTORS * WIDTH // x.itemsize
+    blocks = begin.size // block
+    lines = packed.size // begin.size
+    image_in, image_out = x.size // max(batch, 1), y.size // max(batch, 1)
+    longest = 0
+    for c in range(pixels.size - 1):
+        longest = max(longest, pixels[c + 1] - pixels[c])
+    reads = np.empty(batch * longest // parts + 1, np.int64)
+    writes = np.empty(reads.size, np.int64)
+    edge = np.empty(ROWS * block, x.dtype)
+    for c in range(pixels.size - 1):
+        size = pixels[c + 1] - pixels[c]
+        first = batch * size * part // parts
+        count = batch * size * (part + 1) // parts - first
+        for r in range(count):
+            n, pixel = divmod(first + r, size)
+            reads[r] = n * image_in + source[pixels[c] + pixel] * inputs
+            writes[r] = n * image_out + target[pixels[c] + pixel] * outputs
+        for b in range(blocks):
+            for r in range(0, count, ROWS):
+                at = rows(reads, r, count)
+                acc = start(begin, b * block, VECTORS)
+                for t in range(taps[c], taps[c + 1]):
+                    place = moves[t] * inputs
+                    p = (b * lines + weights[t] * inputs) * block
+                    for d in range(place, place + inputs):
+                        acc = step(acc, x, at, d, packed, p)
+                        p += block
+                if (b + 1) * block <= outputs:
+                    store(acc, y, rows(writes, r, count), b * block, floor)
+                else:
+                    store(acc, edge, strided(0, block), 0, floor)
+                    for i in range(min(ROWS, count - r)):
+                        for j in range(outputs - b * block):
+                            y[writes[r + i] + b * block + j] = edge[i * block + j]
+
+
+# --- The gradient of the weights ------------------------------------------------------------------
+
+
+def conv2d_weight(x: Any, y: Any, *, size: Pair, **where: Any) -> Any:
+    """See ``reference.conv2d_weight``."""
+    grid = Grid(**where)
+    shape = reference.check_weight(x, y, size, *grid)
+    if not _suits(grid.groups, x, y):
+        return reference.conv2d_weight(x, y, size=size, **where)
+    taps, inputs, outputs = size, x.shape[3], y.shape[3]
+    if inputs < ROWS and size[1] > 1 and grid.dilation[1] == 1:
+        # Too few channels to fill a tile: a result's taps along a line are neighbours, and join.
+        down, across = grid.padding
+        x = np.pad(x, ((0, 0), (0, 0), (across, across), (0, 0)))
+        taps, inputs, grid = (size[0], 1), size[1] * inputs, grid._replace(padding=(down, 0))
+    swapped = taps == size and _filled(inputs) > _filled(outputs)  # who fills the vectors better
+    x, y = (_filled_up(x), y) if swapped else (x, _filled_up(y))
+    walk = _walk(x.shape[1:], y.shape[1:], taps, grid)
+    if swapped:
+        sums = _outer(y, outputs, x, inputs, walk.y, walk.x, walk.bands).swapaxes(1, 2)
+    else:
+        sums = _outer(x, inputs, y, outputs, walk.x, walk.y, walk.bands)
+    return np.ascontiguousarray(sums).reshape(shape)
+
+
+def _filled(channels: int) -> float:
+    """How much of the vectors that channels are put in they fill."""
+    return channels / (channels + -channels % (VECTORS * lanes(np.dtype(np.float32))))
+
+
+def _filled_up(images: Any) -> Any:
+    """The images with channels of zeros behind theirs, to whole tiles."""
+    missing = -images.shape[3] % (VECTORS * lanes(images.dtype))
+    return np.pad(images, ((0, 0), (0, 0), (0, 0), (0, missing))) if missing else images
+
+
+class Walk(NamedTuple):
+    """What a tile meets in one image: a band of rows, small enough for the cache, after another,
+    and in each, for every tap, the pixels that it reads inside the image."""
+
+    x: Any  # the entries of x where these begin
+    y: Any  # and of y
+    bands: Any  # (bands, taps + 1): where each tap's pixels begin
+
+
+@functools.lru_cache(maxsize=64)
+def _walk(x: tuple[int, ...], y: tuple[int, ...], taps: Pair, grid: Grid) -> Walk:
+    (height, width, inputs), (oh, ow, outputs) = x, y
+    (down, across), (top, left), (high, wide) = grid[:3]
+    columns = np.arange(ow)
+    band = max(1, CACHED // (4 * (down * width * inputs + ow * outputs)))
+    reads, writes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    bands, total = [], 0
+    for first in range(0, oh, band):
+        rows = range(first, min(first + band, oh))
+        bands.append([total])
+        for k, q in itertools.product(range(taps[0]), range(taps[1])):
+            lines = [(i, i * down - top + k * high) for i in rows]
+            entries = columns * across - left + q * wide
+            inside = (entries >= 0) & (entries < width)
+            for i, j in lines:
+                if 0 <= j < height:
+                    reads.append((j * width + entries[inside]) * inputs)
+                    writes.append((i * ow + columns[inside]) * outputs)
+                    total += len(reads[-1])
+            bands[-1].append(total)
+    return Walk(np.concatenate(reads), np.concatenate(writes), np.array(bands))
+
+
+def _outer(
+    x: Any, left: int, y: Any, right: int, x_places: Any, y_places: Any, bands: Any
+) -> Any:
+    """For each tap, the sum over pixels of the left channels of x times the right ones of y."""
+    block, taps = VECTORS * lanes(x.dtype), bands.shape[1] - 1
+    tiles, blocks = -(-left // ROWS), -(-right // block)
+    sums = np.zeros((tiles, taps, blocks, ROWS, block), x.dtype)
+    compute, units = _correlate[x.dtype], tiles * taps
+    # A tile starts early enough to end with the channels; where it is wider, it reads past the end.
+    entries = flat(x) if left >= ROWS else np.append(flat(x), np.zeros(ROWS, x.dtype))
+    starts = np.maximum(0, np.minimum(np.arange(tiles) * ROWS, left - ROWS))
+    parts = threads() if len(x) * len(x_places) * left * right > SMALL else 1
+
+    def work(part: int) -> None:
+        first, last = units * part // parts, units * (part + 1) // parts
+        compute(
+            entries, flat(y), sums.reshape(-1), len(x), math.prod(x.shape[1:]), starts, blocks,
+            x_places, y_places, bands.reshape(-1), first, last,
+        )
+
+    share(work, parts)
+    out = np.empty((taps, left, right), x.dtype)
+    for tile, first in enumerate(starts.tolist()):
+        part = sums[tile].swapaxes(1, 2).reshape(taps, ROWS, blocks * block)
+        out[:, first : first + ROWS] = part[:, : left - first, :right]
+    return out
+
+
+@kernel(lambda f: (
+    array(f), array(f), f[::1], types.intp, types.intp, array(types.int64), types.intp,
+    *[array(types.int64)] * 3, types.intp, types.intp,
+))
+def _correlate(
+    x, y, sums, batch, x_image, starts, blocks, x_places, y_places, bands, first, last
+):
+    """The tiles [first, last) of (channels of x, tap): all pixels, in their order."""
+    block = VECTORS * WIDTH // x.itemsize
+    size = ROWS * block
+    taps = sums.size // (starts.size * blocks * size)
+    y_image = y.size // max(batch, 1)
+    for n in range(batch):
+        for band in range(0, bands.size, taps + 1):
+            for tile in range(first, last):
+                begin, end = bands[band + tile % taps], bands[band + tile % taps + 1]
+                reads, writes = x_places[begin:end], y_places[begin:end]
+                at = strided(n * x_image + starts[tile // taps], 1)
+                for b in range(blocks):
+                    place, y_place = (tile * blocks + b) * size, n * y_image + b * block
+                    acc = fetch(sums, place, VECTORS)
+                    for k in range(reads.size):
+                        acc = step(acc, x, at, reads[k], y, y_place + writes[k])
+                    store(acc, sums, strided(place, block), 0, -np.inf)

@@ -1,0 +1,89 @@
+"""Elementwise work, one pass over each array: the steps of the optimizers, and relu's gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from . import reference
+from .compiler import array, kernel
+from .threads import share, threads
+
+SMALL = 1 << 16  # entries that are not worth a second thread
+
+
+def sgd(
+    p: Any, g: Any, velocity: Any, lr: float, momentum: float = 0.0, decay: float = 0.0
+) -> None:
+    """See ``reference.sgd``."""
+    if velocity is None or not _flat(p, g, velocity):
+        return reference.sgd(p, g, velocity, lr, momentum, decay)
+    _share(_sgd[p.dtype], (p, g, velocity), (lr, momentum, decay))
+
+
+def adam(
+    p: Any, g: Any, m: Any, v: Any, step: int, lr: float, betas: tuple[float, float], eps: float,
+    decay: float = 0.0,
+) -> None:
+    """See ``reference.adam``."""
+    if not _flat(p, g, m, v):
+        return reference.adam(p, g, m, v, step, lr, betas, eps, decay)
+    first, second = betas
+    scale = lr / (1 - first**step)
+    root = (1 - second**step) ** 0.5
+    _share(_adam[p.dtype], (p, g, m, v), (first, second, scale, root, eps, 1 - lr * decay))
+
+
+def gate(x: Any, by: Any) -> Any:
+    """See ``reference.gate``."""
+    if not _flat(x, by):
+        return reference.gate(x, by)
+    out = np.empty_like(x)
+    _share(_gate[x.dtype], (x, by, out), ())
+    return out
+
+
+def _flat(*arrays: Any) -> bool:
+    """Whether all can be walked as one line, and are of one dtype that is compiled for."""
+    dtype, shape = arrays[0].dtype, arrays[0].shape
+    return dtype in (np.float32, np.float64) and all(
+        a.dtype == dtype and a.shape == shape and a.flags.c_contiguous and a.flags.aligned
+        for a in arrays
+    )
+
+
+def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
+    lines = [a.reshape(-1) for a in arrays]
+    size = lines[0].size
+    parts = threads() if size > SMALL else 1
+
+    def work(part: int) -> None:
+        update(*lines, *numbers, size * part // parts, size * (part + 1) // parts)
+
+    share(work, parts)
+
+
+@kernel(lambda f: (f[::1], array(f), f[::1], f, f, f, types.intp, types.intp))
+def _sgd(p, g, velocity, lr, momentum, decay, first, last):
+    for i in range(first, last):
+        velocity[i] = velocity[i] * momentum + (g[i] + decay * p[i])
+        p[i] -= lr * velocity[i]
+
+
+@kernel(lambda f: (
+    f[::1], array(f), f[::1], f[::1], f, f, f, f, f, f, types.intp, types.intp
+))
+def _adam(p, g, m, v, first, second, scale, root, eps, shrink, begin, end):
+    one = p.dtype.type(1)
+    for i in range(begin, end):
+        m[i] = m[i] * first + (one - first) * g[i]
+        v[i] = v[i] * second + (one - second) * (g[i] * g[i])
+        p[i] = p[i] * shrink - m[i] / (np.sqrt(v[i]) / root + eps) * scale
+
+
+@kernel(lambda f: (array(f), array(f), f[::1], types.intp, types.intp))
+def _gate(x, by, out, first, last):
+    for i in range(first, last):
+        out[i] = x[i] if by[i] > 0 else 0
