@@ -33,7 +33,7 @@ def conv2d(x, weight, bias=None, *, grid, relu=False):
 
     With ``relu``, what is below 0 becomes 0 on the way out, at no cost.
     """
-    return (conv2d_relu if relu else conv2d_linear)(x, weight, bias, grid=grid)
+    return (_conv2d_relu if relu else _conv2d)(x, weight, bias, grid=grid)
 
 
 @primitive(
@@ -41,12 +41,12 @@ def conv2d(x, weight, bias=None, *, grid, relu=False):
     weight=lambda g, x, weight_shape, grid: conv2d_weight(x, g, size=weight_shape[:2], grid=grid),
     bias=_sum,
 )
-def conv2d_linear(x, weight, bias=None, *, grid):
+def _conv2d(x, weight, bias=None, *, grid):
     """``conv2d`` without an activation."""
     return kernels.conv2d(x, weight, bias, **grid._asdict())
 
 
-def _conv2d_relu(g, needed, x, weight, out, grid):
+def _pull(g, needed, x, weight, out, grid):
     g = gate(g, out)
     return (
         conv2d_input(g, weight, size=x.shape[1:3], grid=grid) if needed[0] else None,
@@ -55,39 +55,39 @@ def _conv2d_relu(g, needed, x, weight, out, grid):
     )
 
 
-@primitive(joint=_conv2d_relu)
-def conv2d_relu(x, weight, bias=None, *, grid):
+@primitive(joint=_pull)
+def _conv2d_relu(x, weight, bias=None, *, grid):
     """``relu(conv2d(x, weight, bias))``, of which only the result is kept."""
     return kernels.conv2d(x, weight, bias, **grid._asdict(), relu=True)
 
 
 def conv2d_input(y, weight, bias=None, *, size, grid, relu=False):
     """The transposed convolution: from results to images of ``size`` (height, width)."""
-    op = conv2d_input_relu if relu else conv2d_input_linear
+    op = _conv2d_input_relu if relu else _conv2d_input
     return op(y, weight, bias, size=size, grid=grid)
 
 
 @primitive(
-    y=lambda g, weight, grid: conv2d_linear(g, weight, grid=grid),
+    y=lambda g, weight, grid: _conv2d(g, weight, grid=grid),
     weight=lambda g, y, weight_shape, grid: conv2d_weight(g, y, size=weight_shape[:2], grid=grid),
     bias=_sum,
 )
-def conv2d_input_linear(y, weight, bias=None, *, size, grid):
+def _conv2d_input(y, weight, bias=None, *, size, grid):
     """``conv2d_input`` without an activation."""
     return kernels.conv2d_input(y, weight, bias, size=size, **grid._asdict())
 
 
-def _conv2d_input_relu(g, needed, y, weight, out, grid):
+def _pull_input(g, needed, y, weight, out, grid):
     g = gate(g, out)
     return (
-        conv2d_linear(g, weight, grid=grid) if needed[0] else None,
+        _conv2d(g, weight, grid=grid) if needed[0] else None,
         conv2d_weight(g, y, size=weight.shape[:2], grid=grid) if needed[1] else None,
         _sum(g) if needed[2] else None,
     )
 
 
-@primitive(joint=_conv2d_input_relu)
-def conv2d_input_relu(y, weight, bias=None, *, size, grid):
+@primitive(joint=_pull_input)
+def _conv2d_input_relu(y, weight, bias=None, *, size, grid):
     """``relu(conv2d_input(y, weight, bias))``, of which only the result is kept."""
     return kernels.conv2d_input(y, weight, bias, size=size, **grid._asdict(), relu=True)
 
