@@ -22,9 +22,22 @@ import numpy as np
 from numba import types
 
 from . import reference
-from .compiler import array, flat, kernel
+from .compiler import array, flat, inline, kernel
 from .threads import share, threads
-from .tile import ROWS, VECTORS, WIDTH, fetch, lanes, rows, start, step, store, strided
+from .tile import (
+    ROWS,
+    VECTORS,
+    WIDTH,
+    along,
+    fetch,
+    lanes,
+    rows,
+    start,
+    step,
+    store,
+    strided,
+    totals,
+)
 
 Pair = tuple[int, int]
 
@@ -125,76 +138,111 @@ def _classes(
 
 def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
     """weight (kh, kw, inputs, outputs), by which each pixel sums what its taps read of x."""
-    batch, (inputs, outputs) = len(x), weight.shape[2:]
+    batch, (inputs, outputs), width = len(x), weight.shape[2:], lanes(x.dtype)
     y = np.empty((batch, *plan.size, outputs), x.dtype)
-    block = VECTORS * lanes(x.dtype)
-    blocks = -(-outputs // block)
-    packed = np.zeros((blocks, weight.size // outputs, block), x.dtype)
-    begin = np.zeros(blocks * block, x.dtype)
+    lines = weight.reshape(-1, outputs)  # one for each step of the walk
+    if 2 * outputs <= VECTORS * width and inputs % width == 0:  # too few to fill the vectors
+        compute, packed, padded = _convolve_few[x.dtype], lines.T, outputs
+    else:
+        compute, block = _convolve[x.dtype], VECTORS * width
+        padded = -(-outputs // block) * block
+        if padded > outputs:
+            lines = np.pad(lines, ((0, 0), (0, padded - outputs)))
+        packed = lines.reshape(len(lines), -1, block).swapaxes(0, 1)
+    begin = np.zeros(padded, x.dtype)
     if bias is not None:
         begin[:outputs] = bias
-    lines = weight.reshape(-1, outputs)
-    for b in range(blocks):
-        part = lines[:, b * block : (b + 1) * block]
-        packed[b, :, : part.shape[1]] = part
-    images, compute = flat(x), _convolve[x.dtype]
+    arrays = flat(x), flat(packed), begin, y.reshape(-1)
     parts = max(4 * threads(), (x.nbytes + y.nbytes) >> 17) if y.size * len(lines) > SMALL else 1
     floor = 0.0 if relu else -np.inf
 
     def work(part: int) -> None:
-        compute(
-            images, packed.reshape(-1), begin, y.reshape(-1), floor, batch, inputs, outputs,
-            *plan[1:], part, parts,
-        )
+        compute(*arrays, floor, batch, inputs, outputs, *plan[1:], part, parts)
 
     share(work, parts)
     return y
 
 
-@kernel(lambda f: (
-    array(f), array(f), array(f), f[::1], f, *[types.intp] * 3, *[array(types.int64)] * 6,
-    types.intp, types.intp,
-))
+def _arguments(f: Any) -> tuple:
+    """Types: images, weights, bias and results; sizes; the fields of a Plan; which part."""
+    sizes, plan = [types.intp] * 3, [array(types.int64)] * 6
+    return (array(f), array(f), array(f), f[::1], f, *sizes, *plan, types.intp, types.intp)
+
+
+@kernel(_arguments)
 def _convolve(
     x, packed, begin, y, floor, batch, inputs, outputs,
     source, target, pixels, taps, moves, weights, part, parts,
 ):
-    """The given part of the pixels of all classes, each in all images."""
+    """The given part of the pixels of all classes, each in all images. weights (blocks, taps,
+    inputs, block): the vectors hold output channels."""
     block = VECTORS * WIDTH // x.itemsize
-    blocks = begin.size // block
     lines = packed.size // begin.size
     image_in, image_out = x.size // max(batch, 1), y.size // max(batch, 1)
-    longest = 0
-    for c in range(pixels.size - 1):
-        longest = max(longest, pixels[c + 1] - pixels[c])
-    reads = np.empty(batch * longest // parts + 1, np.int64)
-    writes = np.empty(reads.size, np.int64)
     edge = np.empty(ROWS * block, x.dtype)
     for c in range(pixels.size - 1):
-        size = pixels[c + 1] - pixels[c]
-        first = batch * size * part // parts
-        count = batch * size * (part + 1) // parts - first
-        for r in range(count):
-            n, pixel = divmod(first + r, size)
-            reads[r] = n * image_in + source[pixels[c] + pixel] * inputs
-            writes[r] = n * image_out + target[pixels[c] + pixel] * outputs
-        for b in range(blocks):
-            for r in range(0, count, ROWS):
-                at = rows(reads, r, count)
-                acc = start(begin, b * block, VECTORS)
+        reads = _places(source, pixels, c, batch, image_in, inputs, part, parts)
+        writes = _places(target, pixels, c, batch, image_out, outputs, part, parts)
+        for channel in range(0, begin.size, block):
+            for r in range(0, reads.size, ROWS):
+                at = rows(reads, r, reads.size)
+                acc = start(begin, channel, VECTORS)
                 for t in range(taps[c], taps[c + 1]):
                     place = moves[t] * inputs
-                    p = (b * lines + weights[t] * inputs) * block
+                    p = channel * lines + weights[t] * inputs * block
                     for d in range(place, place + inputs):
                         acc = step(acc, x, at, d, packed, p)
                         p += block
-                if (b + 1) * block <= outputs:
-                    store(acc, y, rows(writes, r, count), b * block, floor)
+                if channel + block <= outputs:
+                    store(acc, y, rows(writes, r, reads.size), channel, floor)
                 else:
                     store(acc, edge, strided(0, block), 0, floor)
-                    for i in range(min(ROWS, count - r)):
-                        for j in range(outputs - b * block):
-                            y[writes[r + i] + b * block + j] = edge[i * block + j]
+                    for i in range(min(ROWS, reads.size - r)):
+                        for j in range(outputs - channel):
+                            y[writes[r + i] + channel + j] = edge[i * block + j]
+
+
+@kernel(_arguments)
+def _convolve_few(
+    x, packed, begin, y, floor, batch, inputs, outputs,
+    source, target, pixels, taps, moves, weights, part, parts,
+):
+    """The same for few output channels. weights (outputs, taps, inputs): the vectors hold input
+    channels, and are added up at the end."""
+    width = WIDTH // x.itemsize
+    lines = packed.size // max(outputs, 1)
+    image_in, image_out = x.size // max(batch, 1), y.size // max(batch, 1)
+    zeros = np.zeros(width, x.dtype)
+    for c in range(pixels.size - 1):
+        reads = _places(source, pixels, c, batch, image_in, inputs, part, parts)
+        writes = _places(target, pixels, c, batch, image_out, outputs, part, parts)
+        for r in range(0, reads.size, ROWS):
+            at = rows(reads, r, reads.size)
+            for channel in range(outputs):
+                acc = start(zeros, 0, 1)
+                for t in range(taps[c], taps[c + 1]):
+                    p = channel * lines + weights[t] * inputs
+                    for d in range(0, inputs, width):
+                        acc = along(acc, x, at, moves[t] * inputs + d, packed, p + d)
+                sums = totals(acc)
+                for i in range(min(ROWS, reads.size - r)):
+                    total = sums[i] + begin[channel]
+                    y[writes[r + i] + channel] = floor if total < floor else total
+
+
+@inline
+def _places(first, pixels, c, batch, image, channels, part, parts):
+    """Where the rows of one part of class ``c`` begin: its pixels in one image after another."""
+    size = pixels[c + 1] - pixels[c]
+    begin, end = batch * size * part // parts, batch * size * (part + 1) // parts
+    places = np.empty(end - begin, np.int64)
+    n, pixel = begin // size, begin % size
+    for r in range(end - begin):
+        places[r] = n * image + first[pixels[c] + pixel] * channels
+        pixel += 1
+        if pixel == size:
+            n, pixel = n + 1, 0
+    return places
 
 
 # --- The gradient of the weights ------------------------------------------------------------------

@@ -126,9 +126,21 @@ class _Code:
     def pack(self, values: list) -> Any:
         return self.context.make_tuple(self.builder, self.result, values)
 
+    def reduce(self, x: Any, combine: Any) -> Any:
+        """All entries of a vector combined: its halves, then theirs, down to one."""
+        while x.type.count > 1:
+            half = x.type.count // 2
+            mask = ir.VectorType(ir.IntType(32), half)
+            halves = [
+                self.builder.shuffle_vector(x, x, mask(list(range(first, first + half))))
+                for first in (0, half)
+            ]
+            x = combine(*halves)
+        return self.builder.extract_element(x, ir.IntType(32)(0))
+
     def lower(self, x: Any, y: Any) -> Any:
         """The smaller of two vectors, lane by lane; ``y`` where x is NaN."""
-        if isinstance(getattr(x.type, "element", x.type), ir.IntType):
+        if isinstance(x.type.element, ir.IntType):
             return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
         return self.builder.select(self.builder.fcmp_ordered("<", x, y), x, y)
 
@@ -255,6 +267,34 @@ def _pairs(builder: Any, x: Any, w: Any, acc: Any) -> Any:
 
 
 @intrinsic
+def along(typing, acc, x, at, d, w, p):
+    """``acc[i, j] += x[at[i] + d + j] * w[p + j]``: for rows that are to be summed up themselves."""
+
+    def generate(*given):
+        code = _Code(*given)
+        builder, (_, _, at, d, _, p) = code.builder, code.values
+        line = code.vector(4, p)
+        return code.pack([
+            _fused(builder, code.vector(1, builder.extract_value(at, i), d), line, code.entry(0, i))
+            for i in range(ROWS)
+        ])
+
+    return acc(acc, x, at, types.intp, w, types.intp), generate
+
+
+@intrinsic
+def totals(typing, acc):
+    """The sum of each row's entries, halves first."""
+
+    def generate(*given):
+        code = _Code(*given)
+        add = code.builder.fadd
+        return code.pack([code.reduce(code.entry(0, i), add) for i in range(ROWS)])
+
+    return types.UniTuple(acc.dtype.dtype, ROWS)(acc), generate
+
+
+@intrinsic
 def lowest(typing, acc, minima, place):
     """Fold each row's vectors into one, and into the running ``minima[place + i * lanes:]``."""
 
@@ -345,11 +385,6 @@ def smallest(typing, x):
 
     def generate(*given):
         code = _Code(*given)
-        builder, (x,) = code.builder, code.values
-        entries = [builder.extract_element(x, ir.IntType(32)(i)) for i in range(x.type.count)]
-        while len(entries) > 1:
-            half = len(entries) // 2
-            entries = [code.lower(a, b) for a, b in zip(entries[:half], entries[half:])]
-        return entries[0]
+        return code.reduce(code.values[0], code.lower)
 
     return x.dtype(x), generate

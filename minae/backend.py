@@ -7,6 +7,8 @@ differently is one function of this file, the only one that names CuPy.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -114,3 +116,23 @@ def put_last(out: Array, index: Any, order: Array) -> None:
         out[index] = order
     else:  # CuPy assigns in any order
         xp.maximum.at(out, index, order)
+
+
+@functools.cache
+def keep_memory() -> None:
+    """Have the C library keep what is freed, for the arrays of the next training step.
+
+    glibc gives large arrays back to the system at once, which then has to find, clear and map each
+    page again: a tenth of a step and more. Does nothing where there is another library, or where
+    the user has set a threshold (``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_``).
+    """
+    if xp is not numpy or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
+    mallopt(mmap_threshold, 1 << 25)  # the largest that it takes
+    mallopt(trim_threshold, 1 << 30)
+    mallopt(top_pad, 1 << 26)

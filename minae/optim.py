@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import kernels
-from .backend import Array, asarray, asnumpy, describe, numpy, xp
+from .backend import Array, asarray, asnumpy, describe, keep_memory, numpy, xp
 from .engine import stamp
 from .tensor import Tensor
 
@@ -39,6 +39,7 @@ class Optimizer:
         if not 0 <= lr < math.inf:
             raise ValueError(f"the learning rate must be finite and not negative, got {lr}")
         self.lr, self.steps = lr, [0] * len(self.parameters)
+        keep_memory()
         self.state: dict[str, list[Array]] = {}
 
     def step(self) -> None:
