@@ -23,7 +23,7 @@ from . import reference
 FORMS = {  # kernel -> the module of this package that holds its faster form
     "nearest": "codebook", "prepare": "codebook", "scatter_sum": "scattering",
     "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "convolution",
-    "gate": "updates", "sgd": "updates", "adam": "updates",
+    "relu": "updates", "gate": "updates", "sgd": "updates", "adam": "updates",
 }  # fmt: skip
 
 
@@ -118,6 +118,11 @@ def conv2d_input(y: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
 @functools.wraps(reference.conv2d_weight)
 def conv2d_weight(x: Any, y: Any, **grid: Any) -> Any:
     return form("conv2d_weight")(x, y, **grid)
+
+
+@functools.wraps(reference.relu)
+def relu(x: Any) -> Any:
+    return form("relu")(x)
 
 
 @functools.wraps(reference.gate)

@@ -69,7 +69,9 @@ def array(dtype: Any) -> Any:
 
 def flat(x: Any) -> Any:
     """The entries of an array one after the other, aligned: itself where that is possible."""
-    return numpy.require(x, requirements=["C", "A"]).reshape(-1)
+    if not (x.flags.c_contiguous and x.flags.aligned):
+        x = numpy.require(x, requirements=["C", "A"])
+    return x.reshape(-1)
 
 
 _lock = threading.RLock()

@@ -449,7 +449,12 @@ def _columns(x, size, stride, edges, dilation, groups) -> Iterator[tuple[slice, 
         yield slice(start, start + n), columns.reshape(groups, n * oh * ow, -1)
 
 
-# --- relu's gradient ----------------------------------------------------------------------------
+# --- relu and its gradient ----------------------------------------------------------------------
+
+
+def relu(x: Array) -> Array:
+    """``max(x, 0)``; NaN stays."""
+    return xp.maximum(x, 0)
 
 
 def gate(x: Array, by: Array) -> Array:

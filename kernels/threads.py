@@ -8,6 +8,7 @@ writes what no other piece writes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -19,6 +20,7 @@ _workers = 0  # threads that wait for tasks
 _lock = threading.Lock()
 
 
+@functools.cache
 def threads() -> int:
     """How many threads share the work: ``MINAE_THREADS``, else ``OMP_NUM_THREADS``, else as many as
     this process may run on. Raises ValueError where the first is no number above 0."""

@@ -1,11 +1,10 @@
-"""Elementwise work, one pass over each array: the steps of the optimizers, and relu's gradient."""
+"""Elementwise work, in one pass over each array: the steps of the optimizers, relu, its gradient."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from . import reference
 from .compiler import array, kernel
@@ -36,9 +35,18 @@ def adam(
     _share(_adam[p.dtype], (p, g, m, v), (first, second, scale, root, eps, 1 - lr * decay))
 
 
+def relu(x: Any) -> Any:
+    """See ``reference.relu``."""
+    if x.ndim == 0 or not _flat(x):
+        return reference.relu(x)
+    out = np.empty_like(x)
+    _share(_relu[x.dtype], (x, out), ())
+    return out
+
+
 def gate(x: Any, by: Any) -> Any:
     """See ``reference.gate``."""
-    if not _flat(x, by):
+    if x.ndim == 0 or not _flat(x, by):
         return reference.gate(x, by)
     out = np.empty_like(x)
     _share(_gate[x.dtype], (x, by, out), ())
@@ -60,30 +68,37 @@ def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
     parts = threads() if size > SMALL else 1
 
     def work(part: int) -> None:
-        update(*lines, *numbers, size * part // parts, size * (part + 1) // parts)
+        first, last = size * part // parts, size * (part + 1) // parts
+        update(*[line[first:last] for line in lines], *numbers)
 
     share(work, parts)
 
 
-@kernel(lambda f: (f[::1], array(f), f[::1], f, f, f, types.intp, types.intp))
-def _sgd(p, g, velocity, lr, momentum, decay, first, last):
-    for i in range(first, last):
+@kernel(lambda f: (f[::1], array(f), f[::1], f, f, f))
+def _sgd(p, g, velocity, lr, momentum, decay):
+    for i in range(p.size):
         velocity[i] = velocity[i] * momentum + (g[i] + decay * p[i])
         p[i] -= lr * velocity[i]
 
 
-@kernel(lambda f: (
-    f[::1], array(f), f[::1], f[::1], f, f, f, f, f, f, types.intp, types.intp
-))
-def _adam(p, g, m, v, first, second, scale, root, eps, shrink, begin, end):
+@kernel(lambda f: (f[::1], array(f), f[::1], f[::1], f, f, f, f, f, f))
+def _adam(p, g, m, v, first, second, scale, root, eps, shrink):
     one = p.dtype.type(1)
-    for i in range(begin, end):
+    for i in range(p.size):
         m[i] = m[i] * first + (one - first) * g[i]
         v[i] = v[i] * second + (one - second) * (g[i] * g[i])
         p[i] = p[i] * shrink - m[i] / (np.sqrt(v[i]) / root + eps) * scale
 
 
-@kernel(lambda f: (array(f), array(f), f[::1], types.intp, types.intp))
-def _gate(x, by, out, first, last):
-    for i in range(first, last):
-        out[i] = x[i] if by[i] > 0 else 0
+@kernel(lambda f: (array(f), f[::1]))
+def _relu(x, out):
+    zero = x.dtype.type(0)  # of the dtype, or the loop would be done in float64
+    for i in range(x.size):
+        out[i] = zero if x[i] < zero else x[i]
+
+
+@kernel(lambda f: (array(f), array(f), f[::1]))
+def _gate(x, by, out):
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        out[i] = x[i] if by[i] > zero else zero
