@@ -86,15 +86,20 @@ def _suits(groups: int, *arrays: Any) -> bool:
 
 
 class Plan(NamedTuple):
-    """Which taps each result of one image reads, and where; the results are of this size."""
+    """Which taps each result of one image reads, and where.
 
-    size: Pair
+    Neighbours of a line, in the image as in the weights, are one run: one loop of the tile.
+    """
+
+    size: Pair  # of the results
+    order: Any  # of the taps, as an index of the weights: the one that makes runs long
     source: Any  # of each pixel, sorted by class: the pixel that its first tap reads
     target: Any  # the pixel itself
     pixels: Any  # where each class begins
-    taps: Any  # where the taps of each class begin
-    moves: Any  # of each tap of each class: from the first tap's pixel to this one's
-    weights: Any  # and its place among the weights
+    runs: Any  # where the runs of each class begin
+    moves: Any  # of each run: from the first tap's pixel to its own
+    weights: Any  # its place among the taps
+    lengths: Any  # and how many taps it has
 
 
 @functools.lru_cache(maxsize=256)
@@ -103,44 +108,65 @@ def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -
         _classes(source[i], target[i], kernel[i], grid.stride[i], grid.padding[i],
                  grid.dilation[i], adjoint)
         for i in (0, 1)
-    )
+    )  # fmt: skip
     places: tuple[list, list, list] = [], [], [0]
-    taps: tuple[list, list, list] = [], [], [0]
+    runs: tuple[list, list, list, list] = [0], [], [], []
     for vertical, ys in high.items():
         for horizontal, xs in wide.items():
             places[0].extend(j * source[1] + m for _, j in ys for _, m in xs)
             places[1].extend(i * target[1] + n for i, _ in ys for n, _ in xs)
             places[2].append(len(places[0]))
-            taps[0].extend(dj * source[1] + dm for _, dj in vertical for _, dm in horizontal)
-            taps[1].extend(k * kernel[1] + q for k, _ in vertical for q, _ in horizontal)
-            taps[2].append(len(taps[0]))
-    arrays = [np.array(a, np.int64) for a in (*places, taps[2], taps[0], taps[1])]
-    return Plan(target, *arrays)
+            for k, dj in vertical:
+                for q, dm, length in _runs(horizontal):
+                    runs[1].append(dj * source[1] + dm)
+                    runs[2].append(k * kernel[1] + q)
+                    runs[3].append(length)
+            runs[0].append(len(runs[1]))
+    order = [_order(kernel[i], grid.stride[i], adjoint) for i in (0, 1)]
+    index = np.ix_(*order) if adjoint else ...
+    return Plan(target, index, *(np.array(a, np.int64) for a in (*places, *runs)))
+
+
+def _order(kernel: int, stride: int, adjoint: bool) -> list[int]:
+    """The adjoint reads every ``stride``-th tap, the last one first."""
+    taps = range(kernel)
+    return sorted(taps, key=lambda k: (k % stride, -k)) if adjoint else list(taps)
 
 
 def _classes(
     source: int, target: int, kernel: int, stride: int, padding: int, dilation: int, adjoint: bool
 ) -> dict[tuple[Pair, ...], list[Pair]]:
     """Along one axis: for each set of (tap, move from the first), the pixels that see it, each with
-    the source of its first tap."""
+    the source of its first tap. A tap is known by its place in the order."""
     found: dict[tuple[Pair, ...], list[Pair]] = {}
+    order = _order(kernel, stride, adjoint)
     for i in range(target):
         if adjoint:
-            reads = [divmod(i + padding - k * dilation, stride) for k in range(kernel)]
-            taps = [(k, j) for k, (j, rest) in enumerate(reads) if not rest and 0 <= j < source]
+            reads = [divmod(i + padding - k * dilation, stride) for k in order]
         else:
-            places = [i * stride - padding + k * dilation for k in range(kernel)]
-            taps = [(k, j) for k, j in enumerate(places) if 0 <= j < source]
+            reads = [(i * stride - padding + k * dilation, 0) for k in order]
+        taps = [(k, j) for k, (j, rest) in enumerate(reads) if not rest and 0 <= j < source]
         first = taps[0][1] if taps else 0
         found.setdefault(tuple((k, j - first) for k, j in taps), []).append((i, first))
     return found
+
+
+def _runs(taps: tuple[Pair, ...]) -> list[list[int]]:
+    """Neighbours in one: (tap, move, how many)."""
+    runs: list[list[int]] = []
+    for k, move in taps:
+        if runs and (k, move) == (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]):
+            runs[-1][2] += 1
+        else:
+            runs.append([k, move, 1])
+    return runs
 
 
 def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
     """weight (kh, kw, inputs, outputs), by which each pixel sums what its taps read of x."""
     batch, (inputs, outputs), width = len(x), weight.shape[2:], lanes(x.dtype)
     y = np.empty((batch, *plan.size, outputs), x.dtype)
-    lines = weight.reshape(-1, outputs)  # one for each step of the walk
+    lines = weight[plan.order].reshape(-1, outputs)  # one for each step of the walk
     if 2 * outputs <= VECTORS * width and inputs % width == 0:  # too few to fill the vectors
         compute, packed, padded = _convolve_few[x.dtype], lines.T, outputs
     else:
@@ -157,7 +183,7 @@ def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
     floor = 0.0 if relu else -np.inf
 
     def work(part: int) -> None:
-        compute(*arrays, floor, batch, inputs, outputs, *plan[1:], part, parts)
+        compute(*arrays, floor, batch, inputs, outputs, *plan[2:], part, parts)
 
     share(work, parts)
     return y
@@ -165,14 +191,14 @@ def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
 
 def _arguments(f: Any) -> tuple:
     """Types: images, weights, bias and results; sizes; the fields of a Plan; which part."""
-    sizes, plan = [types.intp] * 3, [array(types.int64)] * 6
+    sizes, plan = [types.intp] * 3, [array(types.int64)] * 7
     return (array(f), array(f), array(f), f[::1], f, *sizes, *plan, types.intp, types.intp)
 
 
 @kernel(_arguments)
 def _convolve(
     x, packed, begin, y, floor, batch, inputs, outputs,
-    source, target, pixels, taps, moves, weights, part, parts,
+    source, target, pixels, runs, moves, weights, lengths, part, parts,
 ):
     """The given part of the pixels of all classes, each in all images. weights (blocks, taps,
     inputs, block): the vectors hold output channels."""
@@ -187,10 +213,10 @@ def _convolve(
             for r in range(0, reads.size, ROWS):
                 at = rows(reads, r, reads.size)
                 acc = start(begin, channel, VECTORS)
-                for t in range(taps[c], taps[c + 1]):
+                for t in range(runs[c], runs[c + 1]):
                     place = moves[t] * inputs
                     p = channel * lines + weights[t] * inputs * block
-                    for d in range(place, place + inputs):
+                    for d in range(place, place + lengths[t] * inputs):
                         acc = step(acc, x, at, d, packed, p)
                         p += block
                 if channel + block <= outputs:
@@ -205,7 +231,7 @@ def _convolve(
 @kernel(_arguments)
 def _convolve_few(
     x, packed, begin, y, floor, batch, inputs, outputs,
-    source, target, pixels, taps, moves, weights, part, parts,
+    source, target, pixels, runs, moves, weights, lengths, part, parts,
 ):
     """The same for few output channels. weights (outputs, taps, inputs): the vectors hold input
     channels, and are added up at the end."""
@@ -220,9 +246,9 @@ def _convolve_few(
             at = rows(reads, r, reads.size)
             for channel in range(outputs):
                 acc = start(zeros, 0, 1)
-                for t in range(taps[c], taps[c + 1]):
+                for t in range(runs[c], runs[c + 1]):
                     p = channel * lines + weights[t] * inputs
-                    for d in range(0, inputs, width):
+                    for d in range(0, lengths[t] * inputs, width):
                         acc = along(acc, x, at, moves[t] * inputs + d, packed, p + d)
                 sums = totals(acc)
                 for i in range(min(ROWS, reads.size - r)):
