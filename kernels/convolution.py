@@ -22,7 +22,7 @@ import numpy as np
 from numba import types
 
 from . import reference
-from .compiler import array, flat, inline, kernel
+from .compiler import Kernel, array, flat, inline, kernel
 from .threads import share, threads
 from .tile import (
     ROWS,
@@ -165,12 +165,13 @@ def _runs(taps: tuple[Pair, ...]) -> list[list[int]]:
 def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
     """weight (kh, kw, inputs, outputs), by which each pixel sums what its taps read of x."""
     batch, (inputs, outputs), width = len(x), weight.shape[2:], lanes(x.dtype)
+    vectors = VECTORS if -outputs % (VECTORS * width) < VECTORS // 2 * width else VECTORS // 2
     y = np.empty((batch, *plan.size, outputs), x.dtype)
     lines = weight[plan.order].reshape(-1, outputs)  # one for each step of the walk
-    if 2 * outputs <= VECTORS * width and inputs % width == 0:  # too few to fill the vectors
+    if 4 * outputs <= VECTORS * width and inputs % width == 0:  # too few to fill the vectors
         compute, packed, padded = _convolve_few[x.dtype], lines.T, outputs
     else:
-        compute, block = _convolve[x.dtype], VECTORS * width
+        compute, block = _convolve[vectors][x.dtype], vectors * width
         padded = -(-outputs // block) * block
         if padded > outputs:
             lines = np.pad(lines, ((0, 0), (0, padded - outputs)))
@@ -195,37 +196,46 @@ def _arguments(f: Any) -> tuple:
     return (array(f), array(f), array(f), f[::1], f, *sizes, *plan, types.intp, types.intp)
 
 
-@kernel(_arguments)
-def _convolve(
-    x, packed, begin, y, floor, batch, inputs, outputs,
-    source, target, pixels, runs, moves, weights, lengths, part, parts,
-):
-    """The given part of the pixels of all classes, each in all images. weights (blocks, taps,
-    inputs, block): the vectors hold output channels."""
-    block = VECTORS * WIDTH // x.itemsize
-    lines = packed.size // begin.size
-    image_in, image_out = x.size // max(batch, 1), y.size // max(batch, 1)
-    edge = np.empty(ROWS * block, x.dtype)
-    for c in range(pixels.size - 1):
-        reads = _places(source, pixels, c, batch, image_in, inputs, part, parts)
-        writes = _places(target, pixels, c, batch, image_out, outputs, part, parts)
-        for channel in range(0, begin.size, block):
-            for r in range(0, reads.size, ROWS):
-                at = rows(reads, r, reads.size)
-                acc = start(begin, channel, VECTORS)
-                for t in range(runs[c], runs[c + 1]):
-                    place = moves[t] * inputs
-                    p = channel * lines + weights[t] * inputs * block
-                    for d in range(place, place + lengths[t] * inputs):
-                        acc = step(acc, x, at, d, packed, p)
-                        p += block
-                if channel + block <= outputs:
-                    store(acc, y, rows(writes, r, reads.size), channel, floor)
-                else:
-                    store(acc, edge, strided(0, block), 0, floor)
-                    for i in range(min(ROWS, reads.size - r)):
-                        for j in range(outputs - channel):
-                            y[writes[r + i] + channel + j] = edge[i * block + j]
+def _convolving(vectors: int) -> Kernel:
+    """The loop, with a tile of so many vectors."""
+
+    @kernel(_arguments)
+    def convolve(
+        x, packed, begin, y, floor, batch, inputs, outputs,
+        source, target, pixels, runs, moves, weights, lengths, part, parts,
+    ):
+        """The given part of the pixels of all classes, each in all images. weights (blocks, taps,
+        inputs, block): the vectors hold output channels."""
+        block = vectors * WIDTH // x.itemsize
+        lines = packed.size // begin.size
+        image_in, image_out = x.size // max(batch, 1), y.size // max(batch, 1)
+        edge = np.empty(ROWS * block, x.dtype)
+        for c in range(pixels.size - 1):
+            reads = _places(source, pixels, c, batch, image_in, inputs, part, parts)
+            writes = _places(target, pixels, c, batch, image_out, outputs, part, parts)
+            for channel in range(0, begin.size, block):
+                for r in range(0, reads.size, ROWS):
+                    at = rows(reads, r, reads.size)
+                    acc = start(begin, channel, vectors)
+                    for t in range(runs[c], runs[c + 1]):
+                        place = moves[t] * inputs
+                        p = channel * lines + weights[t] * inputs * block
+                        for d in range(place, place + lengths[t] * inputs):
+                            acc = step(acc, x, at, d, packed, p)
+                            p += block
+                    if channel + block <= outputs:
+                        store(acc, y, rows(writes, r, reads.size), channel, floor)
+                    else:
+                        store(acc, edge, strided(0, block), 0, floor)
+                        for i in range(min(ROWS, reads.size - r)):
+                            for j in range(outputs - channel):
+                                y[writes[r + i] + channel + j] = edge[i * block + j]
+
+    return convolve
+
+
+# Half a tile wastes less on a number of channels that fills but half of a whole one.
+_convolve = {vectors: _convolving(vectors) for vectors in (VECTORS, VECTORS // 2)}
 
 
 @kernel(_arguments)

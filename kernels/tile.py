@@ -268,7 +268,7 @@ def _pairs(builder: Any, x: Any, w: Any, acc: Any) -> Any:
 
 @intrinsic
 def along(typing, acc, x, at, d, w, p):
-    """``acc[i, j] += x[at[i] + d + j] * w[p + j]``: for rows that are to be summed up themselves."""
+    """``acc[i, j] += x[at[i] + d + j] * w[p + j]``, of tiles one vector wide: inner products."""
 
     def generate(*given):
         code = _Code(*given)

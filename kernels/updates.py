@@ -1,4 +1,4 @@
-"""Elementwise work, in one pass over each array: the steps of the optimizers, relu, its gradient."""
+"""Elementwise work, one pass over each array: the steps of the optimizers, relu, its gradient."""
 
 from __future__ import annotations
 
