@@ -11,6 +11,7 @@ from .compiler import array, kernel
 from .threads import share, threads
 
 SMALL = 1 << 16  # entries that are not worth a second thread
+TINY = 1 << 11  # entries that NumPy is done with before a kernel is called
 
 
 def sgd(
@@ -37,7 +38,7 @@ def adam(
 
 def relu(x: Any) -> Any:
     """See ``reference.relu``."""
-    if x.ndim == 0 or not _flat(x):
+    if x.size < TINY or not _flat(x):
         return reference.relu(x)
     out = np.empty_like(x)
     _share(_relu[x.dtype], (x, out), ())
@@ -46,7 +47,7 @@ def relu(x: Any) -> Any:
 
 def gate(x: Any, by: Any) -> Any:
     """See ``reference.gate``."""
-    if x.ndim == 0 or not _flat(x, by):
+    if x.size < TINY or not _flat(x, by):
         return reference.gate(x, by)
     out = np.empty_like(x)
     _share(_gate[x.dtype], (x, by, out), ())
