@@ -10,7 +10,7 @@ from hypothesis import settings
 from minae import backend
 from minae.engine import OPS
 
-if importlib.util.find_spec("numba") is None:  # the first kernel would warn, and warnings are errors
+if importlib.util.find_spec("numba") is None:  # the first kernel would warn: an error in tests
     os.environ.setdefault("MINAE_KERNELS", "reference")
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
