@@ -185,8 +185,11 @@ def _search(
             margin += 16 * (dims + 1) * info.tiny * (1 + radius)
             if 4 * (radius * radius) < info.max:
                 limits[i] = margin
+            elif np.isfinite(z).all():
+                limits[i] = np.inf
             else:
-                limits[i] = np.inf if np.isfinite(z).all() else -np.inf
+                limits[i] = -np.inf
+                x[i * dims : (i + 1) * dims] = 0  # so that no score is as low
         minima[:] = np.inf
         _walk(x, dims, count, packed, dims, begin, group, minima)
         _limit(minima, limits, count, np.inf)
