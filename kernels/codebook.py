@@ -78,8 +78,8 @@ class Prepared(reference.Prepared):
             self.grid = self._grid()
 
     def _grid(self) -> Screen | None:
-        """The screen in int16; none where its unit would come near the limits of the dtype."""
-        most, top = math.sqrt(self.squares.max()), math.ldexp(1, np.finfo(self.dtype).maxexp // 2)
+        """The screen in int16; none where squares in its unit come near the dtype's limits."""
+        most, top = math.sqrt(self.squares.max()), math.ldexp(1, np.finfo(self.dtype).maxexp // 3)
         if not 1 / top < most < top:
             return None
         unit = math.ldexp(1, math.frexp(most / REACH)[1])
