@@ -32,3 +32,12 @@ def compiled():
 def threads(monkeypatch):
     """``threads(3)``: so many threads share the work from now on."""
     return lambda count: monkeypatch.setenv("MINAE_THREADS", str(count))
+
+
+@pytest.fixture
+def numba(compiled, monkeypatch, tmp_path_factory):
+    """The fast kernels can be compiled, and kept."""
+    tile, compiler = compiled("tile"), compiled("compiler")
+    folder = compiler._base() if compiler._cache() else tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MINAE_CACHE", str(folder))
+    return tile
