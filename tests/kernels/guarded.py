@@ -80,7 +80,7 @@ compiler.Kernel.__getitem__ = get
 
 if side == "stray":
     x = np.ones(5, "f4")
-    updates._gate[x.dtype](x, x, x.copy(), 0, 6)
+    scattering._add[x.dtype](x, np.zeros(1, np.int64), x.copy(), 5, 0, 6, 1)
 
 rng = np.random.default_rng(0)
 
@@ -130,9 +130,10 @@ for dtype in ("f4", "f8"):
     for n, columns, count in [(0, 3, 2), (1, 1, 1), (9, 5, 3), (70, 17, 8), (33, 64, 40)]:
         codes = rng.integers(0, count, n)
         same("scatter_sum", scattering, integers(n, columns), codes, count)
-    for size in (0, 1, 7, 16, 33, 1000):
+    for size in (0, 1, 7, 16, 33, 1000, updates.TINY + 1):
         arrays = [abs(integers(size)) for _ in range(4)]
-        same("gate", updates, *arrays[:2])
+        same("gate", updates, integers(size), integers(size))
+        same("relu", updates, integers(size))
         updates.adam(*arrays, 1, 0.1, (0.9, 0.999), 1e-8, 0.1)
         updates.sgd(*arrays[:3], 0.1, 0.9, 0.1)
         assert all(np.isfinite(a).all() for a in arrays)

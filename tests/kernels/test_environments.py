@@ -19,7 +19,7 @@ needs_numba = pytest.mark.usefixtures("numba")
 
 
 SUMS = "right('scatter_sum', integers(50, 7), rng.integers(0, 5, 50), 5)"
-GATE = "right('gate', integers(50), integers(50))"
+GATE = 'right("gate", integers(64, 50), integers(64, 50))'
 LIGHT = f"{HEAD}\nreport(right=[{SUMS}, {GATE}])"  # two that compile at once
 ALL = f"""{HEAD}
 report(right=[
