@@ -10,8 +10,8 @@ first used, or all at once in ``warm_up``. Arguments, results and errors are the
 
 The environment is read at the first call: ``MINAE_KERNELS`` is ``auto`` (the default: falls back to
 the reference, with one warning, where a faster form fails), ``fast`` (raises instead) or
-``reference`` (looks for none). ``MINAE_THREADS`` is how many threads share the work, ``MINAE_CACHE``
-where compiled code is kept.
+``reference`` (looks for none). ``MINAE_THREADS`` is how many threads share the work,
+``MINAE_CACHE`` where compiled code is kept.
 """
 
 from __future__ import annotations
