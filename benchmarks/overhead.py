@@ -1,14 +1,16 @@
-"""What one small op costs, forward and backward: minae against PyTorch eager, one thread.
+"""The cost of one small op
 
     python benchmarks/overhead.py
 
-The chain is ``h = tanh(h @ W) * h + h`` five times over a 4x8 array, then a sum: 21 ops, so small
-that nearly all of the time is bookkeeping. Inside the clock: the forward pass, the backward pass to
-both leaves, and setting their gradients to None. The third contender does the same arithmetic in
-NumPy with the gradients written out by hand, to show what no engine can save.
+The chain is `h = tanh(h @ W) * h + h` five times over a 4x8 array, then a sum: 21 ops, so small
+that nearly all of the time is bookkeeping; one thread. Inside the clock: the forward pass, the
+backward pass to both leaves, and setting their gradients to None. "By hand" is the same arithmetic
+with the gradients written out in NumPy, which no engine can beat.
 """
 
-from harness import main
+from functools import partial
+
+from harness import compared, main
 
 
 def minae_chain():
@@ -36,7 +38,6 @@ def minae_chain():
 def torch_chain():
     import torch
 
-    torch.set_num_threads(1)
     x = torch.rand(4, 8, requires_grad=True)
     w = (torch.rand(8, 8) * 0.1).requires_grad_()
 
@@ -81,6 +82,8 @@ def numpy_by_hand():
     return {"21 ops, forward": forward, "21 ops, forward and backward": both}
 
 
+CONTENDERS = {"minae": minae_chain, "torch": torch_chain, "NumPy by hand": numpy_by_hand}
+tables = partial(compared, ours="minae")
+
 if __name__ == "__main__":
-    contenders = {"minae": minae_chain, "torch eager": torch_chain, "NumPy by hand": numpy_by_hand}
-    main(__doc__, "minae", 1, contenders)
+    main(__doc__, CONTENDERS, tables, threads=1)

@@ -78,8 +78,8 @@ class Prepared(reference.Prepared):
             self.grid = self._grid()
 
     def _grid(self) -> Screen | None:
-        """The screen in int16; none where its unit would come near the limits of the dtype."""
-        most, top = math.sqrt(self.squares.max()), math.ldexp(1, np.finfo(self.dtype).maxexp // 2)
+        """The screen in int16; none where squares in its unit come near the dtype's limits."""
+        most, top = math.sqrt(self.squares.max()), math.ldexp(1, np.finfo(self.dtype).maxexp // 3)
         if not 1 / top < most < top:
             return None
         unit = math.ldexp(1, math.frexp(most / REACH)[1])
@@ -185,8 +185,11 @@ def _search(
             margin += 16 * (dims + 1) * info.tiny * (1 + radius)
             if 4 * (radius * radius) < info.max:
                 limits[i] = margin
+            elif np.isfinite(z).all():
+                limits[i] = np.inf
             else:
-                limits[i] = np.inf if np.isfinite(z).all() else -np.inf
+                limits[i] = -np.inf
+                x[i * dims : (i + 1) * dims] = 0  # so that no score is as low
         minima[:] = np.inf
         _walk(x, dims, count, packed, dims, begin, group, minima)
         _limit(minima, limits, count, np.inf)

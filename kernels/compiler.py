@@ -127,7 +127,7 @@ def _cache() -> Path | None:
 
 
 def _base() -> Path:
-    if chosen := os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("MINAE_CACHE"):
+    if chosen := os.environ.get("MINAE_CACHE") or os.environ.get("NUMBA_CACHE_DIR"):
         return Path(chosen)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "minae"

@@ -27,14 +27,14 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     out = np.zeros((count, columns), values.dtype)
     places = flat(codes.astype(np.int64, copy=False))
     rows, sums, add = flat(values), out.reshape(-1), _add[values.dtype]
-    parts = min(threads(), columns // LINE) if values.size > SMALL else 1
+    parts = max(1, min(threads(), columns // LINE)) if values.size > SMALL else 1
     bad = []
 
     def work(part: int) -> None:
         first, last = columns * part // parts, columns * (part + 1) // parts
         bad.append(add(rows, places, sums, columns, first, last, count))
 
-    share(work, max(1, parts))
+    share(work, parts)
     if bad[0] < len(places):
         reference.refuse_code(codes, bad[0], count)
     return out

@@ -11,6 +11,7 @@ from .compiler import array, kernel
 from .threads import share, threads
 
 SMALL = 1 << 16  # entries that are not worth a second thread
+TINY = 1 << 11  # entries that NumPy is done with before a kernel is called
 
 
 def sgd(
@@ -32,12 +33,14 @@ def adam(
     first, second = betas
     scale = lr / (1 - first**step)
     root = (1 - second**step) ** 0.5
-    _share(_adam[p.dtype], (p, g, m, v), (first, second, scale, root, eps, 1 - lr * decay))
+    rest = 1 - first, 1 - second  # here, in float64: in float32 the second is off by 5e-5
+    numbers = first, second, *rest, scale, root, eps, 1 - lr * decay
+    _share(_adam[p.dtype], (p, g, m, v), numbers)
 
 
 def relu(x: Any) -> Any:
     """See ``reference.relu``."""
-    if x.ndim == 0 or not _flat(x):
+    if x.size < TINY or not _flat(x):
         return reference.relu(x)
     out = np.empty_like(x)
     _share(_relu[x.dtype], (x, out), ())
@@ -46,7 +49,7 @@ def relu(x: Any) -> Any:
 
 def gate(x: Any, by: Any) -> Any:
     """See ``reference.gate``."""
-    if x.ndim == 0 or not _flat(x, by):
+    if x.size < TINY or not _flat(x, by):
         return reference.gate(x, by)
     out = np.empty_like(x)
     _share(_gate[x.dtype], (x, by, out), ())
@@ -81,12 +84,11 @@ def _sgd(p, g, velocity, lr, momentum, decay):
         p[i] -= lr * velocity[i]
 
 
-@kernel(lambda f: (f[::1], array(f), f[::1], f[::1], f, f, f, f, f, f))
-def _adam(p, g, m, v, first, second, scale, root, eps, shrink):
-    one = p.dtype.type(1)
+@kernel(lambda f: (f[::1], array(f), f[::1], f[::1], *[f] * 8))
+def _adam(p, g, m, v, first, second, other_first, other_second, scale, root, eps, shrink):
     for i in range(p.size):
-        m[i] = m[i] * first + (one - first) * g[i]
-        v[i] = v[i] * second + (one - second) * (g[i] * g[i])
+        m[i] = m[i] * first + other_first * g[i]
+        v[i] = v[i] * second + other_second * (g[i] * g[i])
         p[i] = p[i] * shrink - m[i] / (np.sqrt(v[i]) / root + eps) * scale
 
 

@@ -1,11 +1,17 @@
 """Fixtures. Every test makes and reads arrays through two of them, whatever the backend is."""
 
+import importlib.util
+import os
+
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from minae import backend
 from minae.engine import OPS
+
+if importlib.util.find_spec("numba") is None:  # the first kernel would warn: an error in tests
+    os.environ.setdefault("MINAE_KERNELS", "reference")
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")

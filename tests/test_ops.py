@@ -186,14 +186,18 @@ def adjoint(linear, shape, y):
     return result
 
 
-def np_conv2d_input(y, w, size, grid):
+def np_conv2d_input(y, w, b, size, grid):
     shape = (y.shape[0], *size, w.shape[2] * grid.groups)
-    return adjoint(lambda x: np_conv2d(x, w, 0, grid), shape, y)
+    return adjoint(lambda x: np_conv2d(x, w, 0, grid), shape, y) + b
 
 
 def np_conv2d_weight(x, y, size, grid):
     shape = (*size, x.shape[3] // grid.groups, y.shape[3])
     return adjoint(lambda w: np_conv2d(x, w, 0, grid), shape, y)
+
+
+def rectified(function):
+    return lambda *xs, **kwargs: np.maximum(function(*xs, **kwargs), 0)
 
 
 def np_scatter_add(x, index, shape):
@@ -223,7 +227,7 @@ class Row(NamedTuple):
     name: str  # of the op
     twin: Callable  # the same in NumPy
     sampler: Any  # draws the shapes of the inputs, and the keyword arguments
-    domain: str = "real"  # or "positive", or "distinct" where ties and kinks must be kept away
+    domain: str = "real"  # or "positive"; "distinct" or "halves" where kinks must be kept away
     options: Any = MappingProxyType({})  # more keyword arguments
 
 
@@ -236,7 +240,7 @@ def conv_rows():
     @st.composite
     def of_input(draw):
         x, w, grid = draw(convolving())
-        return [out_shape(x, w, grid), w], {"size": x[1:3], "grid": grid}
+        return [out_shape(x, w, grid), w, (x[3],)], {"size": x[1:3], "grid": grid}
 
     @st.composite
     def of_weight(draw):
@@ -245,7 +249,9 @@ def conv_rows():
 
     return [
         Row("conv2d", np_conv2d, forward()),
+        Row("conv2d_relu", rectified(np_conv2d), forward(), "halves"),
         Row("conv2d_input", np_conv2d_input, of_input()),
+        Row("conv2d_input_relu", rectified(np_conv2d_input), of_input(), "halves"),
         Row("conv2d_weight", np_conv2d_weight, of_weight()),
     ]
 
@@ -271,6 +277,7 @@ ROWS = [
     Row("softplus", lambda x: np.log(1 + np.exp(x)), one),
     Row("erf", np_erf, one),
     Row("relu", lambda x: np.maximum(x, 0), one, "distinct"),
+    Row("gate", lambda x, by: np.where(by > 0, x, 0), shapes(2), "distinct"),  # not of numbers
     Row("abs", np.abs, one, "distinct"),
     Row("sign", np.sign, one, "distinct"),
     Row("maximum", np.maximum, two, "distinct"),
@@ -317,6 +324,8 @@ def call(row, xs, kwargs):
         return minae.einsum(kwargs["subscripts"], *xs)
     if row.name == "where":
         return ops.where(minae.ops.sign(xs[0]) > 0, *xs[1:])
+    if row.name.startswith("conv2d") and row.name.endswith("_relu"):
+        return getattr(ops, row.name.removesuffix("_relu"))(*xs, **kwargs, relu=True)
     function = getattr(ops, row.name)
     return function(xs, **kwargs) if OPS[row.name].variadic else function(*xs, **kwargs)
 
@@ -328,6 +337,8 @@ def values(row, sizes, rng):
         pool = (rng.permutation(total) - total // 2 + 0.5) * 0.1 + 0.025
     elif row.domain == "positive":
         pool = rng.uniform(0.5, 2, total)
+    elif row.domain == "halves":  # integers, and a bias that keeps their sums away from 0
+        pool = rng.integers(-2, 3, total) + 0.5 * (np.arange(total) >= total - sizes[-1][0])
     else:
         pool = rng.standard_normal(total)
     parts = np.split(pool, np.cumsum([int(np.prod(s)) for s in sizes])[:-1])

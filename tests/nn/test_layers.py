@@ -212,6 +212,39 @@ def test_sequential_applies_one_after_the_other(array, numpy):
     assert numpy(model(array([1.0, -3.0]))).tolist() == [20, 0]
 
 
+FUSED = {
+    "conv": nn.Conv2d(2, 3, 3, 2, 1, rng=rng()),
+    "conv, groups": nn.Conv2d(2, 4, 3, groups=2, bias=False, rng=rng()),
+    "transposed conv": nn.ConvTranspose2d(2, 3, 3, 2, 1, 1, rng=rng()),
+}
+
+
+@pytest.mark.parametrize("layer", FUSED.values(), ids=FUSED)
+def test_sequential_computes_a_convolution_and_its_relu_in_one(layer, array, numpy):
+    x = Tensor(array(rng().standard_normal((2, 5, 6, 2)), "float32"), requires_grad=True)
+    inputs = [x, *layer.parameters()]
+    ys = nn.Sequential(layer, minae.relu)(x), minae.relu(layer(x))
+    assert ys[0].node.op.name in ("conv2d_relu", "conv2d_input_relu")
+    seed = array(rng(1).standard_normal(ys[0].shape), "float32")
+    fused, plain = ([y, *minae.grad(y, inputs, seed)] for y in ys)
+    for a, b in zip(fused, plain, strict=True):
+        np.testing.assert_array_equal(numpy(a), numpy(b))
+
+
+def test_sequential_leaves_alone_what_is_no_plain_convolution(array, numpy):
+    class Twice(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    model = nn.Sequential(Twice(1, 1, 1, bias=False), minae.relu, minae.relu)
+    model.load_state_dict({"0.weight": [[[[3.0]]]]})
+    x = array([[[[-1.0], [1.0]]]], "float32")
+    assert numpy(model(x)).ravel().tolist() == [0, 6]
+    model = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), lambda x: x + 1, minae.relu)
+    model.load_state_dict({"0.weight": [[[[3.0]]]]})
+    assert numpy(model(x)).ravel().tolist() == [0, 4]
+
+
 def test_sequential_names_by_position():
     model = nn.Sequential(nn.Linear(2, 3), minae.relu, nn.Sequential(nn.Linear(3, 1, bias=False)))
     assert list(model.state_dict()) == ["0.weight", "0.bias", "2.0.weight"]

@@ -190,6 +190,14 @@ ELEMENTWISE = [
     ),
     *unary("erf", torch.erf, [-0.999, 0.0, 1e-3, 1.001], [-8.0, 0.0, 8.0]),
     *unary("relu", torch.relu, [-1.0, 0.0, -0.0, 2.0]),
+    *(
+        Row("gate", case, ops.gate, lambda x, by: torch.where(by > 0, x, 0), inputs)
+        for case, inputs in {
+            "one shape": ((2, 3), [[-1.0, 0.0, -0.0], [2.0, 1e-30, NAN]]),
+            "broadcast": ((3,), (2, 1)),
+            "broadcast back": ((2, 1), (3,)),
+        }.items()
+    ),
     *unary("abs", torch.abs, [-1.0, 0.0, -0.0, 2.0]),
     *unary("sign", torch.sign, [-1.0, 0.0, 2.0]),
     Row(
@@ -260,12 +268,12 @@ def convolutions(case: str, x: tuple, weight: tuple, **options: Any) -> list[Row
         x = torch.nn.functional.conv2d(features_first(x), filters(weight), bias, **options)
         return features_last(x)
 
-    def conv_input(y, weight):
+    def conv_input(y, weight, bias=None):
         small = torch.nn.functional.conv_transpose2d(features_first(y), filters(weight), **options)
         missing = [n - m for n, m in zip(size, small.shape[2:])]
         return features_last(
             torch.nn.functional.conv_transpose2d(
-                features_first(y), filters(weight), output_padding=missing, **options
+                features_first(y), filters(weight), bias, output_padding=missing, **options
             )
         )
 
@@ -278,20 +286,29 @@ def convolutions(case: str, x: tuple, weight: tuple, **options: Any) -> list[Row
         weight = torch.einsum("bgpn,bngo->pgo", patches, y)
         return weight.reshape(within, *kernel, channels).permute(1, 2, 0, 3)
 
+    def ours_input(y, weight, bias=None, relu=False):
+        return ops.conv2d_input(y, weight, bias, size=tuple(size), grid=grid, relu=relu)
+
     y = tuple(conv(torch.zeros(x), torch.zeros(weight)).shape)
+    of_image, of_result = (x, weight, (channels,)), (y, weight, (within * groups,))
     return [
         Row(
             "conv2d", case, lambda x, weight, bias: ops.conv2d(x, weight, bias, grid=grid), conv,
-            (x, weight, (channels,)),
+            of_image,
         ),
         Row(
             "conv2d", f"{case}, no bias", lambda x, w: ops.conv2d(x, w, None, grid=grid), conv,
-            (x, weight),
+            of_image[:2],
         ),
         Row(
-            "conv2d_input", case,
-            lambda y, weight: ops.conv2d_input(y, weight, size=tuple(size), grid=grid), conv_input,
-            (y, weight),
+            "conv2d_relu", case, lambda *xs: ops.conv2d(*xs, grid=grid, relu=True),
+            lambda *xs: torch.relu(conv(*xs)), of_image,
+        ),
+        Row("conv2d_input", case, ours_input, conv_input, of_result),
+        Row("conv2d_input", f"{case}, no bias", ours_input, conv_input, of_result[:2]),
+        Row(
+            "conv2d_input_relu", case, lambda *xs: ours_input(*xs, relu=True),
+            lambda *xs: torch.relu(conv_input(*xs)), of_result,
         ),
         Row(
             "conv2d_weight", case,

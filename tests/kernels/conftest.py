@@ -1,0 +1,43 @@
+"""The compiled forms, which need Numba and are for NumPy alone."""
+
+import importlib
+import warnings
+
+import pytest
+
+from minae import backend, kernels
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """``compiled("codebook")``: a module of compiled forms; skips where there can be none."""
+
+    def load(name):
+        numba = pytest.importorskip("numba", reason="the fast kernels need Numba")
+        if backend.name != "numpy" or numba.config.DISABLE_JIT:
+            pytest.skip("the fast kernels are for NumPy alone, and need Numba's compiler")
+        try:
+            module = importlib.import_module(f"minae.kernels.{name}")
+        except kernels.Unavailable as error:
+            pytest.skip(str(error))
+        with warnings.catch_warnings():  # a cache that cannot be written warns once, here
+            warnings.simplefilter("ignore")
+            importlib.import_module("minae.kernels.compiler")._cache()
+        return module
+
+    return load
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """``threads(3)``: so many threads share the work from now on."""
+    return lambda count: monkeypatch.setenv("MINAE_THREADS", str(count))
+
+
+@pytest.fixture
+def numba(compiled, monkeypatch, tmp_path_factory):
+    """The fast kernels can be compiled, and kept."""
+    tile, compiler = compiled("tile"), compiled("compiler")
+    folder = compiler._base() if compiler._cache() else tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MINAE_CACHE", str(folder))
+    return tile

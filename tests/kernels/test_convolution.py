@@ -1,0 +1,252 @@
+"""The compiled convolutions against the reference, as close as rounding lets them, and PyTorch."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from minae.kernels import reference
+
+pytestmark = pytest.mark.kernels
+
+CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 70]) | st.integers(1, 70)
+
+
+@pytest.fixture(scope="session")
+def fast(compiled):
+    return compiled("convolution")
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="torch is the oracle of this row")
+
+
+class Case:
+    """A convolution: its images, weights and results, of random numbers of one dtype."""
+
+    def __init__(self, dtype, batch, size, kernel, inputs, outputs, bias, relu, seed, **grid):
+        rng = np.random.default_rng(seed)
+        self.grid, self.size, self.taps = grid, size, kernel
+        self.relu = {"relu": relu}
+        shapes = (batch, *size, inputs), (*kernel, inputs, outputs)
+        ends = reference.output_size(*shapes, *grid.values(), 1)
+        shapes += (batch, *ends, outputs), (outputs,), (inputs,)
+        self.x, self.weight, self.y, *biases = (
+            rng.standard_normal(shape).astype(dtype) for shape in shapes
+        )
+        self.bias, self.bias_in = biases if bias else (None, None)
+
+    def trio(self, form):
+        """Forward, gradient of the images, gradient of the weights."""
+        return (
+            form.conv2d(self.x, self.weight, self.bias, **self.grid, **self.relu),
+            form.conv2d_input(
+                self.y, self.weight, self.bias_in, size=self.size, **self.grid, **self.relu
+            ),
+            form.conv2d_weight(self.x, self.y, size=self.taps, **self.grid),
+        )
+
+    def exact(self):
+        """A copy in float64; and one of sizes alone, whose sums are what rounding scales with."""
+        copies = []
+        for change in (lambda a: a.astype("f8"), lambda a: abs(a.astype("f8"))):
+            copy = object.__new__(Case)
+            vars(copy).update(vars(self))
+            for name in ("x", "weight", "y", "bias", "bias_in"):
+                if getattr(self, name) is not None:
+                    setattr(copy, name, change(getattr(self, name)))
+            copies.append(copy)
+        return copies
+
+
+@st.composite
+def cases(draw):
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    grid = {
+        "stride": draw(pair), "padding": draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        "dilation": draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2), (3, 2)])),
+    }  # fmt: skip
+    if draw(st.booleans()):  # a sequence: a line of pixels
+        kernel = (1, kernel[1])
+        grid = {name: (int(name != "padding"), across) for name, (_, across) in grid.items()}
+    least = [
+        max(1, d * (k - 1) + 1 - 2 * p)
+        for k, d, p in zip(kernel, grid["dilation"], grid["padding"], strict=True)
+    ]
+    more = draw(st.integers(0, 5)) * (kernel[0] > 1), draw(st.integers(0, 6))
+    size = (least[0] + more[0], least[1] + more[1])
+    return Case(
+        draw(st.sampled_from(["f4", "f8"])), draw(st.integers(0, 3)), size, kernel,
+        draw(CHANNELS), draw(CHANNELS), draw(st.booleans()), draw(st.booleans()),
+        draw(st.integers(0, 2**32 - 1)), **grid,
+    )
+
+
+def plain(dtype, inputs, outputs, relu=False, bias=True, **grid):
+    grid = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), **grid}
+    return Case(dtype, 2, (6, 7), (3, 3), inputs, outputs, bias, relu, 0, **grid)
+
+
+def agree(found, want, scale, terms):
+    """Equal, up to the rounding of a sum of so many terms whose sizes add up to ``scale``."""
+    assert found.shape == want.shape
+    slack = (terms + 3) * np.finfo(found.dtype).eps * scale
+    np.testing.assert_array_less(abs(found - want), slack + np.finfo(found.dtype).tiny)
+
+
+def check(case, found, want):
+    """Each of the trio agrees with a result in float64."""
+    _, sizes = case.exact()
+    sizes.relu = {"relu": False}
+    kh, kw, inputs, outputs = case.weight.shape
+    terms = kh * kw * inputs, kh * kw * outputs, case.y.size // outputs
+    for ours, theirs, scale, count in zip(found, want, sizes.trio(reference), terms, strict=True):
+        assert ours.dtype == case.x.dtype
+        agree(ours, theirs, scale, count)
+
+
+@settings(max_examples=250)
+@given(cases())
+@example(plain("f4", 70, 33, relu=True))
+@example(plain("f8", 33, 70, relu=True, stride=(2, 3)))
+@example(plain("f4", 1, 17, bias=False, padding=(0, 2)))
+def test_the_trio_equals_the_reference(fast, case):
+    inputs = [a for a in (case.x, case.weight, case.y, case.bias, case.bias_in) if a is not None]
+    before = [a.tobytes() for a in inputs]
+    check(case, case.trio(fast), case.exact()[0].trio(reference))
+    assert [a.tobytes() for a in inputs] == before
+
+
+def features_first(x):
+    return x.transpose(0, 3, 1, 2).copy()
+
+
+@settings(max_examples=100)
+@given(cases())
+def test_the_trio_equals_torch(fast, torch, case):
+    exact = case.exact()[0]
+    x, y = (torch.tensor(features_first(a)).requires_grad_() for a in (exact.x, exact.y))
+    weight = torch.tensor(exact.weight.transpose(3, 2, 0, 1).copy()).requires_grad_()
+    out = torch.nn.functional.conv2d(x, weight, None, **case.grid)
+    gradients = torch.autograd.grad(out, (x, weight), y)
+    want = [a.detach().numpy() for a in (out, *gradients)]
+    want = [want[0].transpose(0, 2, 3, 1), want[1].transpose(0, 2, 3, 1),
+            want[2].transpose(2, 3, 1, 0)]  # fmt: skip
+    for result, bias in zip(want, (exact.bias, exact.bias_in)):
+        result += 0 if bias is None else bias
+        np.maximum(result, 0 if case.relu["relu"] else -np.inf, out=result)
+    check(case, case.trio(fast), want)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_every_remainder_of_the_channels(fast, dtype):
+    block = fast.VECTORS * fast.lanes(np.dtype(dtype))
+    for channels in range(1, min(2 * block, 70) + 2):
+        for case in (plain(dtype, channels, 3), plain(dtype, 5, channels)):
+            check(case, case.trio(fast), case.exact()[0].trio(reference))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_pixels_that_no_tap_reads(fast, dtype):
+    """They get the bias alone: gradients where the stride is longer than the kernel."""
+    case = Case(dtype, 2, (7, 8), (1, 2), 3, 5, True, False, 0,
+                stride=(3, 4), padding=(0, 0), dilation=(1, 1))  # fmt: skip
+    out = case.trio(fast)[1]
+    np.testing.assert_array_equal(out[:, 1::3], np.broadcast_to(case.bias_in, (2, 2, 8, 3)))
+    check(case, case.trio(fast), case.exact()[0].trio(reference))
+
+
+@pytest.mark.parametrize("outputs", [3, 64])
+def test_relu_lets_nan_through(fast, outputs):
+    case = plain("f4", 4, outputs, relu=True, bias=False)
+    case.x[1, 2, 3, 1] = case.y[1, 2, 3, 1] = np.nan
+    for found, want in zip(case.trio(fast), case.trio(reference)):
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(want))
+        assert np.isnan(found).any()
+    forward, backward, _ = case.trio(fast)
+    assert forward[0].min() == backward[0].min() == 0
+
+
+def test_groups_and_mixed_dtypes_go_to_the_reference(fast, monkeypatch):
+    monkeypatch.setattr(fast, "_convolve", None)
+    monkeypatch.setattr(fast, "_correlate", None)
+    mixed = plain("f4", 4, 6)
+    mixed.weight, mixed.y = mixed.weight.astype("f8"), mixed.y.astype("f8")
+    groups = plain("f4", 4, 6, bias=False)
+    groups.grid["groups"], groups.weight = 2, groups.weight[:, :, :2]
+    half = plain("f2", 4, 6)
+    for case, dtype in ((mixed, "f8"), (groups, "f4"), (half, "f2")):
+        for found, want in zip(case.trio(fast), case.trio(reference)):
+            assert found.dtype == dtype
+            np.testing.assert_array_equal(found, want)
+    biased = plain("f4", 4, 6)
+    biased.bias, biased.bias_in = biased.bias.astype("f8"), biased.bias_in.astype("f8")
+    for found, want in zip(biased.trio(reference)[:2], (
+        fast.conv2d(biased.x, biased.weight, biased.bias, **biased.grid),
+        fast.conv2d_input(biased.y, biased.weight, biased.bias_in, size=(6, 7), **biased.grid),
+    )):
+        assert found.dtype == want.dtype == "f8"
+        np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("channels", [(1, 33), (17, 5), (64, 64)])
+def test_no_number_of_threads_changes_a_bit(fast, threads, monkeypatch, dtype, channels):
+    case = plain(dtype, *channels, relu=True, stride=(2, 1))
+    want = [a.tobytes() for a in case.trio(fast)]
+    monkeypatch.setattr(fast, "SMALL", 0)
+    for count in (1, 2, 3, 4):
+        threads(count)
+        assert [a.tobytes() for a in case.trio(fast)] == want
+
+
+def test_views_are_read_as_their_copies_are(fast):
+    case = plain("f4", 5, 6)
+    want = [a.tobytes() for a in case.trio(fast)]
+
+    def strided(a):
+        return np.repeat(a, 2, axis=-1)[..., ::2]
+
+    def misaligned(a):
+        memory = np.empty(a.nbytes + 1, np.uint8)[1:].view(a.dtype).reshape(a.shape)
+        memory[:] = a
+        return memory
+
+    def still(a):
+        a = a.copy()
+        a.setflags(write=False)
+        return a
+
+    for view in (strided, np.asfortranarray, misaligned, still):
+        other = plain("f4", 5, 6)
+        for name in ("x", "weight", "y", "bias", "bias_in"):
+            setattr(other, name, view(getattr(case, name)))
+        assert [a.tobytes() for a in other.trio(fast)] == want
+
+
+def test_errors_are_those_of_the_reference(fast):
+    ones = np.ones
+    x, weight, y = ones((2, 5, 5, 4)), ones((3, 3, 4, 6)), ones((2, 3, 3, 6))
+    for call in (
+        lambda form: form.conv2d(x, ones((3, 3, 3, 6))),
+        lambda form: form.conv2d(x, weight, groups=0),
+        lambda form: form.conv2d(x, weight, groups=3),
+        lambda form: form.conv2d(x, ones((6, 3, 4, 6))),
+        lambda form: form.conv2d(x, weight, ones(5)),
+        lambda form: form.conv2d(x, weight, ones((1, 6))),
+        lambda form: form.conv2d(x, weight, stride=(0, 1)),
+        lambda form: form.conv2d(x, weight, padding=(0, -1)),
+        lambda form: form.conv2d(ones((5, 5, 4)), weight),
+        lambda form: form.conv2d_input(y, weight, size=(6, 5)),
+        lambda form: form.conv2d_input(y, weight, ones(6), size=(5, 5)),
+        lambda form: form.conv2d_input(ones((2, 3, 3, 5)), weight, size=(5, 5)),
+        lambda form: form.conv2d_weight(x, y, size=(2, 3)),
+        lambda form: form.conv2d_weight(x, ones((3, 3, 3, 6)), size=(3, 3)),
+    ):
+        with pytest.raises(ValueError) as expected:
+            call(reference)
+        with pytest.raises(ValueError) as error:
+            call(fast)
+        assert str(error.value) == str(expected.value)
