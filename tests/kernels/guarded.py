@@ -1,0 +1,141 @@
+"""Every compiled kernel, with all of its arrays beside memory that may not be touched.
+
+    python tests/kernels/guarded.py before | after | stray
+
+``before``: each array, also those that a kernel allocates for itself, begins where such a page
+ends; ``after``: it ends where such a page begins. Who leaves an array dies of SIGSEGV. ``stray``
+does so on purpose.
+"""
+
+import ctypes
+import math
+import mmap
+import os
+import sys
+
+import numpy as np
+from numba.core.runtime import _nrt_python as nrt
+
+side = sys.argv[1]
+os.environ["MINAE_THREADS"] = "1"  # arrays are copied to guarded memory and back: one at a time
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def guarded(size):
+    """Memory of so many bytes, between two forbidden pages, and where in it they begin."""
+    pages = -(-size // PAGE)
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (0, pages + 1):
+        if libc.mprotect(ctypes.c_void_p(address + page * PAGE), PAGE, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    return memory, address, PAGE if side == "before" else (pages + 1) * PAGE - size
+
+
+@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32)
+def allocate(size, align):
+    memory, address, offset = guarded(size)
+    allocated.append(size)
+    return nrt.meminfo_new(address + offset, memory)
+
+
+allocated = []
+nrt.c_helpers["MemInfo_alloc_aligned"] = ctypes.cast(allocate, ctypes.c_void_p).value
+
+from minae.kernels import (  # noqa: E402
+    codebook,
+    compiler,
+    convolution,
+    reference,
+    scattering,
+    updates,
+)
+
+
+def moved(x):
+    memory, _, offset = guarded(x.nbytes)
+    copy = np.ndarray(x.shape, x.dtype, memory, offset)
+    copy[...] = x
+    return copy
+
+
+def get(kernel, dtype, compiled=compiler.Kernel.__getitem__):
+    compute = compiled(kernel, dtype)
+
+    def call(*args):
+        copies = [moved(a) if isinstance(a, np.ndarray) else a for a in args]
+        result = compute(*copies)
+        for a, copy in zip(args, copies):
+            if isinstance(a, np.ndarray) and a.flags.writeable:
+                a[...] = copy
+        called.add(kernel)
+        return result
+
+    return call
+
+
+called = set()
+compiler.Kernel.__getitem__ = get
+
+if side == "stray":
+    x = np.ones(5, "f4")
+    updates._gate[x.dtype](x, x, x.copy(), 0, 6)
+
+rng = np.random.default_rng(0)
+
+
+def same(name, form, *args, **options):
+    """The kernel computes what the reference does, on integers exactly."""
+    found, want = (getattr(m, name)(*args, **options) for m in (form, reference))
+    for a, b in zip(found, want) if type(want) is tuple else [(found, want)]:
+        np.testing.assert_array_equal(a, b)
+
+
+for dtype in ("f4", "f8"):
+    def integers(*shape, dtype=dtype):
+        return rng.integers(-9, 10, shape).astype(dtype)
+
+    block = codebook.VECTORS * codebook.lanes(np.dtype(dtype))
+    for n, d, k in [
+        (0, 3, 2), (1, 1, 1), (1, 2, 3), (codebook.ROWS + 1, 7, block - 1), (5, 8, block),
+        (codebook.PANEL, 9, block + 1), (codebook.PANEL + 1, 17, 5 * block + 3), (150, 33, 700),
+    ]:  # fmt: skip
+        vectors, prepared = integers(n, d), codebook.prepare(integers(k, d))
+        same("nearest", codebook, vectors, prepared)
+        same("nearest", codebook, vectors * 2.0**20, prepared)  # the int16 screen gives up
+        vectors[1::3] = np.nan
+        vectors[2::5] = np.inf
+        same("nearest", codebook, vectors, prepared, nonfinite="mask")
+        prepared.grid = None
+        same("nearest", codebook, vectors, prepared, nonfinite="mask")
+    rows = convolution.ROWS
+    for inputs, outputs in [
+        (1, 1), (2, 3), (3, block), (rows - 1, block + 1), (rows, 5), (rows + 1, block - 1),
+        (block + 3, 1), (2 * block, 2 * block + 1),
+    ]:  # fmt: skip
+        for kernel, grid in [
+            ((1, 1), {}), ((3, 2), {"padding": (2, 1)}), ((1, 4), {"stride": (1, 3)}),
+            ((4, 4), {"stride": (2, 2), "padding": (1, 1)}), ((2, 2), {"dilation": (2, 3)}),
+        ]:  # fmt: skip
+            for batch in (0, 1, 3):
+                x, weight = integers(batch, 5, 7, inputs), integers(*kernel, inputs, outputs)
+                size = reference.output_size(x.shape, weight.shape, **{
+                    "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, **grid
+                })
+                y = integers(batch, *size, outputs)
+                same("conv2d", convolution, x, weight, integers(outputs), relu=True, **grid)
+                same("conv2d_input", convolution, y, weight, size=(5, 7), **grid)
+                same("conv2d_weight", convolution, x, y, size=kernel, **grid)
+    for n, columns, count in [(0, 3, 2), (1, 1, 1), (9, 5, 3), (70, 17, 8), (33, 64, 40)]:
+        codes = rng.integers(0, count, n)
+        same("scatter_sum", scattering, integers(n, columns), codes, count)
+    for size in (0, 1, 7, 16, 33, 1000):
+        arrays = [abs(integers(size)) for _ in range(4)]
+        same("gate", updates, *arrays[:2])
+        updates.adam(*arrays, 1, 0.1, (0.9, 0.999), 1e-8, 0.1)
+        updates.sgd(*arrays[:3], 0.1, 0.9, 0.1)
+        assert all(np.isfinite(a).all() for a in arrays)
+
+assert called == set(compiler._kernels), "a kernel that is not called here"
+print(f"{len(allocated)} arrays within kernels, {math.fsum(allocated):.0f} bytes")
