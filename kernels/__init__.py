@@ -1,10 +1,17 @@
 """The array functions worth making fast: no Tensor here, arrays in and arrays out.
 
-Each kernel below calls the best form of it that this machine has, found at the first call.
-``reference.py`` defines them all in the NumPy API; the faster forms need Numba, and compile
-themselves when they are first used. ``MINAE_KERNELS`` chooses: ``auto`` (the default) falls back to
-the reference with one warning where a faster form fails, ``fast`` raises instead, ``reference``
-looks for none.
+- ``nearest``, ``prepare``: the exact nearest codeword. ``scatter_sum``: rows added up by code.
+- ``conv2d`` and its gradients ``conv2d_input`` (the transposed convolution), ``conv2d_weight``.
+- ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
+
+Each calls the best form of it that this machine has, found at the first call. ``reference.py``
+defines them all in the NumPy API; the faster forms need Numba, and compile themselves when they are
+first used, or all at once in ``warm_up``. Arguments, results and errors are the reference's.
+
+The environment is read at the first call: ``MINAE_KERNELS`` is ``auto`` (the default: falls back to
+the reference, with one warning, where a faster form fails), ``fast`` (raises instead) or
+``reference`` (looks for none). ``MINAE_THREADS`` is how many threads share the work,
+``MINAE_CACHE`` where compiled code is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +27,11 @@ from minae import backend
 
 from . import reference
 
+__all__ = [
+    "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "erf", "form", "gate",
+    "nearest", "prepare", "relu", "scatter_sum", "sgd", "warm_up",
+]  # fmt: skip
+
 FORMS = {  # kernel -> the module of this package that holds its faster form
     "nearest": "codebook", "prepare": "codebook", "scatter_sum": "scattering",
     "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "convolution",
@@ -33,7 +45,11 @@ class Unavailable(Exception):
 
 @functools.cache
 def form(kernel: str) -> Callable[..., Any]:
-    """The function that computes ``kernel`` in this process."""
+    """The function that computes ``kernel``, by its name, in this process.
+
+    Raises ValueError where ``MINAE_KERNELS`` is none of its three words; where it is ``fast``, also
+    what stood in the way of the faster form, an ImportError or ``Unavailable``.
+    """
     choice = os.environ.get("MINAE_KERNELS", "auto")
     if choice not in ("auto", "reference", "fast"):
         raise ValueError(f"MINAE_KERNELS is {choice!r}; choose auto, reference or fast")
@@ -77,7 +93,10 @@ _fallen: list[Exception] = []
 def warm_up(dtypes: Iterable[str] = ("float32", "float64")) -> None:
     """Compile every kernel now, or load it from the cache, where otherwise the first call would.
 
-    Does nothing where the reference computes. Falls back, or raises, as the kernels do.
+    ``dtypes`` names those of the arrays that will come. Prints a line on standard error if anything
+    has to be compiled. Does nothing where the reference computes, as by ``MINAE_KERNELS=reference``
+    or on CuPy. Where a kernel does not compile, it falls back with a warning, or raises
+    ``Unavailable``, as the kernels do.
     """
     for kernel in FORMS:
         form(kernel)
@@ -111,13 +130,13 @@ def conv2d(x: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
 
 
 @functools.wraps(reference.conv2d_input)
-def conv2d_input(y: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
-    return form("conv2d_input")(y, weight, bias, **grid)
+def conv2d_input(g: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
+    return form("conv2d_input")(g, weight, bias, **grid)
 
 
 @functools.wraps(reference.conv2d_weight)
-def conv2d_weight(x: Any, y: Any, **grid: Any) -> Any:
-    return form("conv2d_weight")(x, y, **grid)
+def conv2d_weight(x: Any, g: Any, **grid: Any) -> Any:
+    return form("conv2d_weight")(x, g, **grid)
 
 
 @functools.wraps(reference.relu)

@@ -48,9 +48,16 @@ class Prepared:
 
 def prepare(codebook: Array) -> Prepared:
     """Make a codebook (K, D) ready for many calls of `nearest`, which takes it in place of the
-    array. It is a copy: what is written to the array later does not change it.
+    array::
 
-    Raises as `nearest` does for a codebook that is empty, not float32 or float64, or not finite.
+        book = prepare(codebook)
+        codes, distances = nearest(vectors, book)
+
+    It is a copy: what is written to the array later does not change it; ``book.codebook`` is what
+    it holds. (A float32 one that meets float64 vectors is prepared anew, in float64, at each call.)
+
+    Raises as `nearest` does: TypeError for a codebook that is not float32 or float64, ValueError
+    for one that is not (K, D), is empty or is not finite.
     """
     return Prepared(codebook)
 
@@ -72,11 +79,11 @@ def nearest(
 ) -> tuple[Array, Array]:
     """The nearest codeword of every vector, exactly, and its squared Euclidean distance.
 
-    vectors (..., D) and codebook (K, D), float32 or float64, give int64 codes (...) and distances
-    (...) in their common dtype. The code is the argmin over k of sum_d (z_d - e_kd)^2, in float64,
-    added in the order d = 0..D-1 without fused multiply-add, the lowest index on ties; so it does
-    not depend on the batch a vector comes in. Extra memory does not grow with N times K. Where a
-    codebook serves many calls, `prepare` it once.
+    vectors (..., D) and codebook (K, D), float32 or float64, give int64 codes (...) in [0, K) and
+    distances (...) in their common dtype, inf where that overflows. The code is the argmin over k
+    of sum_d (z_d - e_kd)^2, in float64, added in the order d = 0..D-1 without fused multiply-add,
+    the lowest index on ties; so it does not depend on the batch a vector comes in. Extra memory
+    does not grow with N times K. Where a codebook serves many calls, `prepare` it once.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit, an empty codebook, a
     codeword that is not finite, and a vector that is not finite; with nonfinite="mask" such a
@@ -254,9 +261,16 @@ def conv2d(
 ) -> Array:
     """Correlate images with a kernel: x (batch, height, width, in) to (batch, oh, ow, out).
 
-    weight (kh, kw, in / groups, out), bias (out,). The output height is
-    (height + 2 padding - dilation (kh - 1) - 1) // stride + 1, likewise the width. With ``relu``,
-    what is below 0 becomes 0; NaN stays.
+    weight (kh, kw, in / groups, out), bias (out,); the result has their common dtype. With stride
+    s, padding p (zeros on both sides) and dilation d, each (vertical, horizontal) in pixels::
+
+        y[n, i, j, o] = bias[o] + sum over k, l, c of
+            x[n, i s - p + k d, j s - p + l d, c] * weight[k, l, c, o]
+
+    where c runs over the inputs of the group that o is in. The output height is
+    (height + 2 p - d (kh - 1) - 1) // s + 1, likewise the width (Dumoulin & Visin 2016,
+    relationship 6, for a kernel that is d (kh - 1) + 1 high). With ``relu``, what is below 0
+    becomes 0; NaN stays.
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
@@ -297,8 +311,10 @@ def conv2d_input(
 ) -> Array:
     """The gradient of `conv2d` with respect to x, that is, the transposed convolution.
 
-    g (batch, oh, ow, out), weight (kh, kw, in / groups, out), size (height, width) of the result
-    (batch, height, width, in); bias (in,) and ``relu`` as in `conv2d`.
+    g (batch, oh, ow, out), the gradient of the result; weight (kh, kw, in / groups, out); size
+    (height, width) in pixels of what comes out, (batch, height, width, in), in their common dtype.
+    Stride, padding, dilation and groups are those of the `conv2d`. bias (in,) is added and ``relu``
+    applied, for a transposed convolution that is a layer.
 
     Output pixel Y = y + padding = stride * m + phase only sees the taps that are congruent to its
     phase, on the pixels of g around m: one dense correlation of g gives all phases as channels.
@@ -357,7 +373,8 @@ def conv2d_weight(
 ) -> Array:
     """The gradient of `conv2d` with respect to the weight, (kh, kw, in / groups, out).
 
-    x (batch, height, width, in), g (batch, oh, ow, out), size (kh, kw).
+    x (batch, height, width, in); g (batch, oh, ow, out), the gradient of the result; size (kh, kw).
+    The result has their common dtype.
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
@@ -453,7 +470,7 @@ def _columns(x, size, stride, edges, dilation, groups) -> Iterator[tuple[slice, 
 
 
 def relu(x: Array) -> Array:
-    """``max(x, 0)``; NaN stays."""
+    """``max(x, 0)``, in the shape and dtype of x; NaN stays."""
     return xp.maximum(x, 0)
 
 
@@ -469,7 +486,12 @@ def sgd(
     p: Array, g: Array, velocity: Array | None, lr: float, momentum: float = 0.0,
     decay: float = 0.0,
 ) -> None:
-    """``v = momentum v + g + decay p; p -= lr v`` (Sutskever et al. 2013, in PyTorch's form)."""
+    """``v = momentum v + g + decay p; p -= lr v``, in place (Sutskever et al. 2013, eqs. 1 and 2,
+    in PyTorch's form: the learning rate is not part of v).
+
+    Parameter p, gradient g and velocity v have one shape; p and v change. Without a velocity (None)
+    there is no momentum.
+    """
     if decay:
         g = g + decay * p
     if velocity is not None:
@@ -484,10 +506,11 @@ def adam(
     eps: float, decay: float = 0.0,
 ) -> None:
     """Adam (Kingma & Ba 2015, algorithm 1), after ``p *= 1 - lr decay`` (Loshchilov & Hutter 2019,
-    algorithm 2); ``step`` counts from 1.
+    algorithm 2); in place, and ``step`` counts from 1.
 
-    ``m`` and ``v`` are moving averages of the gradient and of its square, corrected for having
-    started at 0; then ``p -= lr m' / (sqrt(v') + eps)``.
+    Parameter p, gradient g, m and v have one shape; p, m and v change. ``m`` and ``v`` are moving
+    averages of the gradient and of its square, corrected for having started at 0; then
+    ``p -= lr m' / (sqrt(v') + eps)``.
     """
     first, second = betas
     m *= first

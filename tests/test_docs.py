@@ -75,7 +75,6 @@ def test_every_fence_is_understood(page):
     assert {block.kind for block in blocks(page)} <= {"python", "text", "sh", "json"}
 
 
-@pytest.mark.filterwarnings("ignore:minae computes in NumPy alone")  # where Numba is not installed
 @each_page
 def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch, scratch_ops):
     if backend.name != "numpy":

@@ -15,7 +15,6 @@ import minae
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.filterwarnings("ignore:minae computes in NumPy alone")  # where Numba is not installed
 def test_the_readme_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it saves a file
     text = (ROOT / "README.md").read_text(encoding="utf-8")
