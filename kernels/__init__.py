@@ -50,11 +50,8 @@ def form(kernel: str) -> Callable[..., Any]:
     Raises ValueError where ``MINAE_KERNELS`` is none of its three words; where it is ``fast``, also
     what stood in the way of the faster form, an ImportError or ``Unavailable``.
     """
-    choice = os.environ.get("MINAE_KERNELS", "auto")
-    if choice not in ("auto", "reference", "fast"):
-        raise ValueError(f"MINAE_KERNELS is {choice!r}; choose auto, reference or fast")
-    definition = getattr(reference, kernel)
-    if choice == "reference" or kernel not in FORMS or backend.name != "numpy":
+    choice, definition = _choice(), getattr(reference, kernel)
+    if choice == "reference" or kernel not in FORMS:
         return definition
     try:
         fast = getattr(importlib.import_module(f".{FORMS[kernel]}", __name__), kernel)
@@ -76,6 +73,13 @@ def form(kernel: str) -> Callable[..., Any]:
             return fast(*args, **options)
 
     return attempt
+
+
+def _choice() -> str:
+    choice = os.environ.get("MINAE_KERNELS", "auto")
+    if choice not in ("auto", "reference", "fast"):
+        raise ValueError(f"MINAE_KERNELS is {choice!r}; choose auto, reference or fast")
+    return choice if backend.name == "numpy" else "reference"
 
 
 def _fall_back(error: Exception) -> None:
@@ -100,11 +104,11 @@ def warm_up(dtypes: Iterable[str] = ("float32", "float64")) -> None:
     """
     for kernel in FORMS:
         form(kernel)
-    if os.environ.get("MINAE_KERNELS") != "reference" and backend.name == "numpy" and not _fallen:
+    if _choice() != "reference" and not _fallen:
         try:
             importlib.import_module(".compiler", __name__).compile_all(dtypes)
         except Unavailable as error:
-            if os.environ.get("MINAE_KERNELS") == "fast":
+            if _choice() == "fast":
                 raise
             _fall_back(error)
 

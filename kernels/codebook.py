@@ -13,7 +13,8 @@ There are two screens:
   |q - q'| what rounding took from the row, and beta the most it took from a codeword. Then q'.b'
   is off by at most (|q| + rho) beta + rho |b|, and |b|^2 / 2, rounded too, by 1/2; centring and
   the sum |b|^2, done in float, by less than (D + 8) eps (|q| + |b|)^2. Only a codeword with
-  |b| <= 2 |q| + min |b| can win. Twice this error, for two codewords, is the margin. This screen
+  |b| <= 2 |q| + min |b| can win; nor does one farther out look nearer than it may, since its score
+  grows faster than its error. Twice this error, for two codewords, is the margin. This screen
   is twice as fast, and keeps some 13 bits of a number: nearly always one codeword survives. Where
   rows lie far outside the codebook, or too many lanes survive, the other screen goes on.
 """

@@ -74,7 +74,16 @@ def flat(x: Any) -> Any:
     return x.reshape(-1)
 
 
+def _renew_lock() -> None:
+    """A forked child may have copied the lock while another thread of its parent held it."""
+    global _lock
+    _lock = threading.RLock()
+
+
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 inline = numba.njit(**_OPTIONS)  # for what kernels call
 # For sums and minima whose order is free: they alone are given to the vectorizer to rearrange. NaN
@@ -143,6 +152,7 @@ def _digest() -> str:
     return digest.hexdigest()[:24]
 
 
+@functools.cache  # once
 def _warn(reason: str) -> None:
     advice = "set MINAE_CACHE to a folder of yours, or they are compiled anew in each process"
     warnings.warn(f"{reason}: {advice}", RuntimeWarning, stacklevel=2)

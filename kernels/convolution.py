@@ -23,6 +23,7 @@ from numba import types
 
 from . import reference
 from .compiler import Kernel, array, flat, inline, kernel
+from .reference import Grid
 from .threads import share, threads
 from .tile import (
     ROWS,
@@ -45,15 +46,6 @@ SMALL = 1 << 18  # multiplications that are not worth a second thread
 CACHED = 1 << 15  # bytes of images that the weights' gradient walks over again and again
 
 
-class Grid(NamedTuple):
-    """Where the filter is laid, as in ``reference.conv2d``."""
-
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-
-
 def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where: Any) -> Any:
     """See ``reference.conv2d``."""
     grid = Grid(**where)
@@ -65,15 +57,15 @@ def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where
 
 
 def conv2d_input(
-    y: Any, weight: Any, bias: Any = None, *, size: Pair, relu: bool = False, **where: Any
+    g: Any, weight: Any, bias: Any = None, *, size: Pair, relu: bool = False, **where: Any
 ) -> Any:
     """See ``reference.conv2d_input``."""
     grid = Grid(**where)
-    reference.check_input(y, weight, bias, size, *grid)
-    if not _suits(grid.groups, y, weight, bias):
-        return reference.conv2d_input(y, weight, bias, size=size, relu=relu, **where)
-    plan = _plan(y.shape[1:3], size, weight.shape[:2], grid, True)
-    return _gather(y, weight.swapaxes(2, 3), bias, plan, relu)
+    reference.check_input(g, weight, bias, size, *grid)
+    if not _suits(grid.groups, g, weight, bias):
+        return reference.conv2d_input(g, weight, bias, size=size, relu=relu, **where)
+    plan = _plan(g.shape[1:3], size, weight.shape[:2], grid, True)
+    return _gather(g, weight.swapaxes(2, 3), bias, plan, relu)
 
 
 def _suits(groups: int, *arrays: Any) -> bool:
@@ -284,25 +276,25 @@ def _places(first, pixels, c, batch, image, channels, part, parts):
 # --- The gradient of the weights ------------------------------------------------------------------
 
 
-def conv2d_weight(x: Any, y: Any, *, size: Pair, **where: Any) -> Any:
+def conv2d_weight(x: Any, g: Any, *, size: Pair, **where: Any) -> Any:
     """See ``reference.conv2d_weight``."""
     grid = Grid(**where)
-    shape = reference.check_weight(x, y, size, *grid)
-    if not _suits(grid.groups, x, y):
-        return reference.conv2d_weight(x, y, size=size, **where)
-    taps, inputs, outputs = size, x.shape[3], y.shape[3]
+    shape = reference.check_weight(x, g, size, *grid)
+    if not _suits(grid.groups, x, g):
+        return reference.conv2d_weight(x, g, size=size, **where)
+    taps, inputs, outputs = size, x.shape[3], g.shape[3]
     if inputs < ROWS and size[1] > 1 and grid.dilation[1] == 1:
         # Too few channels to fill a tile: a result's taps along a line are neighbours, and join.
         down, across = grid.padding
         x = np.pad(x, ((0, 0), (0, 0), (across, across), (0, 0)))
         taps, inputs, grid = (size[0], 1), size[1] * inputs, grid._replace(padding=(down, 0))
     swapped = taps == size and _filled(inputs) > _filled(outputs)  # who fills the vectors better
-    x, y = (_filled_up(x), y) if swapped else (x, _filled_up(y))
-    walk = _walk(x.shape[1:], y.shape[1:], taps, grid)
+    x, g = (_filled_up(x), g) if swapped else (x, _filled_up(g))
+    walk = _walk(x.shape[1:], g.shape[1:], taps, grid)
     if swapped:
-        sums = _outer(y, outputs, x, inputs, walk.y, walk.x, walk.bands).swapaxes(1, 2)
+        sums = _outer(g, outputs, x, inputs, walk.y, walk.x, walk.bands).swapaxes(1, 2)
     else:
-        sums = _outer(x, inputs, y, outputs, walk.x, walk.y, walk.bands)
+        sums = _outer(x, inputs, g, outputs, walk.x, walk.y, walk.bands)
     return np.ascontiguousarray(sums).reshape(shape)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from minae.backend import Array, quiet, sum_segments, xp
 
@@ -246,6 +246,15 @@ def refuse_code(codes: Array, place: int, count: int) -> None:
 
 
 # --- convolution, features last -----------------------------------------------------------------
+
+
+class Grid(NamedTuple):
+    """Step, margin and spread of the filter, each as (vertical, horizontal); channel groups."""
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
 
 
 def conv2d(

@@ -6,22 +6,12 @@ The three ops are its gradients in ``y``, ``x`` and ``w``. ``grid`` says where t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import minae.kernels as kernels
 
 from ..engine import primitive
+from ..kernels.reference import Grid  # noqa: F401  (a public name of ops)
 from .elementwise import gate
 from .linalg import _einsum
-
-
-class Grid(NamedTuple):
-    """Step, margin and spread of the filter, each as (vertical, horizontal); channel groups."""
-
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
 
 
 def _sum(g):
