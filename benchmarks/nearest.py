@@ -7,7 +7,7 @@ plus 0.5 of Gaussian noise, "noise" rows are Gaussian; codewords are Gaussian to
 the whole call, from arrays to codes; for minae and FAISS to squared distances as well. minae packs
 its codebook inside the clock; "prepared", and FAISS's IndexFlatL2, have theirs made outside. Only
 minae is exact: the others differ where float32 cannot tell two codewords apart. PyTorch holds the
-N by K distances of all pairs; "in blocks" holds 4 MB of them at a time.
+N by K distances of all pairs; "in blocks" holds 16 MB of them at a time.
 """
 
 import os
@@ -19,7 +19,7 @@ from harness import duration, fastest, geometric, main, over, spread, table
 SHAPES = [(6272, 64, 512), (65536, 64, 512), (65536, 64, 8192), (16384, 256, 1024),
           (65536, 32, 4096), (65536, 8, 16384)]  # fmt: skip
 CASES = [(kind, *shape) for kind in ("near", "noise") for shape in SHAPES]
-BLOCK = 1 << 20  # distances held at a time
+BLOCK = 1 << 22  # distances held at a time
 FAISS = ("FAISS knn", "FAISS IndexFlatL2")
 OTHERS = ("torch.cdist", "torch.addmm", "torch.addmm, in blocks", "scikit-learn")
 
