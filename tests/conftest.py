@@ -2,12 +2,13 @@
 
 import importlib.util
 import os
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
-from minae import backend
+from minae import backend, kernels
 from minae.engine import OPS
 
 if importlib.util.find_spec("numba") is None:  # the first kernel would warn: an error in tests
@@ -15,6 +16,14 @@ if importlib.util.find_spec("numba") is None:  # the first kernel would warn: an
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warned():
+    """That kernels cannot be compiled here, or kept, is said once: now, and not in some test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kernels.scatter_sum(backend.xp.ones((1, 1)), backend.xp.zeros(1, int), 1)
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,12 @@ def compiled():
         if backend.name != "numpy" or numba.config.DISABLE_JIT:
             pytest.skip("the fast kernels are for NumPy alone, and need Numba's compiler")
         try:
-            module = importlib.import_module(f"minae.kernels.{name}")
+            with warnings.catch_warnings():  # that they cannot be kept is said here, if it is
+                warnings.simplefilter("ignore")
+                importlib.import_module("minae.kernels.compiler")._cache()
+            return importlib.import_module(f"minae.kernels.{name}")
         except kernels.Unavailable as error:
             pytest.skip(str(error))
-        with warnings.catch_warnings():  # a cache that cannot be written warns once, here
-            warnings.simplefilter("ignore")
-            importlib.import_module("minae.kernels.compiler")._cache()
-        return module
 
     return load
 
