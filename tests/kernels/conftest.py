@@ -37,6 +37,6 @@ def threads(monkeypatch):
 def numba(compiled, monkeypatch, tmp_path_factory):
     """The fast kernels can be compiled, and kept."""
     tile, compiler = compiled("tile"), compiled("compiler")
-    folder = compiler._base() if compiler._cache() else tmp_path_factory.mktemp("cache")
+    folder = compiler._base() if compiler._cache() else tmp_path_factory.getbasetemp() / "kept"
     monkeypatch.setenv("MINAE_CACHE", str(folder))
     return tile
