@@ -19,10 +19,10 @@ import harness
 
 HERE = Path(__file__).parent
 SCRIPTS = {  # in the order of the report, with the options that measure well
-    "nearest": "--rounds 5", "scaling": "--rounds 5 --target 0.5",
-    "conv": "--rounds 7 --target 0.5", "roofline": "--rounds 3 --target 0.5",
-    "sums": "--rounds 7", "step": "--rounds 7 --target 3", "memory": "--rounds 7",
-    "compile": "--rounds 5", "overhead": "--rounds 15 --target 0.6", "imports": "--rounds 20",
+    "nearest": "--rounds 3 --target 0.3", "scaling": "--rounds 3 --target 0.3",
+    "conv": "--rounds 5 --target 0.3", "roofline": "--rounds 2 --target 0.3",
+    "sums": "--rounds 5 --target 0.3", "step": "--rounds 7 --target 2", "memory": "--rounds 5",
+    "compile": "--rounds 3", "overhead": "--rounds 9 --target 0.6", "imports": "--rounds 10",
 }
 PICTURES = {
     "scaling": "Time of a search against N, K and D",

@@ -222,7 +222,7 @@ def _search_grid(
                 reach = min(most, 2 * norm + least) * slack
                 error = (norm + rho) * beta * slack + rho * reach + 1
                 error += (dims + 8) * eps * (norm + reach) ** 2
-                limits[i] = np.int32(min(2 * error + 2, 1e9))
+                limits[i] = np.int32(2 * error + 2) if error < 4e8 else top
             else:
                 limits[i] = top if np.isfinite(z).all() else -(1 << 30)
                 outside += 1

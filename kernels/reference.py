@@ -411,6 +411,8 @@ def output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:
     """(oh, ow) of a convolution, once all that can be wrong with its shapes is not."""
     if len(shape) != 4 or len(weight_shape) != 4:
         raise ValueError(f"expected {_LAYOUT}; got {shape} and {weight_shape}")
+    if 0 in (shape[3], weight_shape[3]):
+        raise ValueError(f"there are no channels: x {shape}, weight {weight_shape} ({_LAYOUT})")
     if groups < 1 or shape[3] % groups or weight_shape[3] % groups:
         raise ValueError(f"{groups} groups do not divide channels {shape[3]} and {weight_shape[3]}")
     if shape[3] != weight_shape[2] * groups:

@@ -40,7 +40,7 @@ def adam(
 
 def relu(x: Any) -> Any:
     """See ``reference.relu``."""
-    if x.size < TINY or not _flat(x):
+    if not _flat(x) or x.size < TINY:
         return reference.relu(x)
     out = np.empty_like(x)
     _share(_relu[x.dtype], (x, out), ())
@@ -49,7 +49,7 @@ def relu(x: Any) -> Any:
 
 def gate(x: Any, by: Any) -> Any:
     """See ``reference.gate``."""
-    if x.size < TINY or not _flat(x, by):
+    if not _flat(x, by) or x.size < TINY:
         return reference.gate(x, by)
     out = np.empty_like(x)
     _share(_gate[x.dtype], (x, by, out), ())
@@ -58,11 +58,12 @@ def gate(x: Any, by: Any) -> Any:
 
 def _flat(*arrays: Any) -> bool:
     """Whether all can be walked as one line, and are of one dtype that is compiled for."""
-    dtype, shape = arrays[0].dtype, arrays[0].shape
-    return dtype in (np.float32, np.float64) and all(
-        a.dtype == dtype and a.shape == shape and a.flags.c_contiguous and a.flags.aligned
+    first = arrays[0]
+    return all(
+        isinstance(a, np.ndarray) and a.dtype in (np.float32, np.float64) and a.dtype == first.dtype
+        and a.shape == first.shape and a.flags.c_contiguous and a.flags.aligned
         for a in arrays
-    )
+    )  # fmt: skip
 
 
 def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
@@ -80,7 +81,8 @@ def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
 @kernel(lambda f: (f[::1], array(f), f[::1], f, f, f))
 def _sgd(p, g, velocity, lr, momentum, decay):
     for i in range(p.size):
-        velocity[i] = velocity[i] * momentum + (g[i] + decay * p[i])
+        change = g[i] + decay * p[i] if decay else g[i]  # 0 times an infinite p is NaN
+        velocity[i] = velocity[i] * momentum + change
         p[i] -= lr * velocity[i]
 
 
