@@ -154,13 +154,13 @@ def gate(x: Any, by: Any) -> Any:
 
 
 @functools.wraps(reference.sgd)
-def sgd(*args: Any) -> None:
-    form("sgd")(*args)
+def sgd(*args: Any, **options: Any) -> None:
+    form("sgd")(*args, **options)
 
 
 @functools.wraps(reference.adam)
-def adam(*args: Any) -> None:
-    form("adam")(*args)
+def adam(*args: Any, **options: Any) -> None:
+    form("adam")(*args, **options)
 
 
 @functools.wraps(reference.erf)

@@ -15,8 +15,9 @@ There are two screens:
   the sum |b|^2, done in float, by less than (D + 8) eps (|q| + |b|)^2. Only a codeword with
   |b| <= 2 |q| + min |b| can win; nor does one farther out look nearer than it may, since its score
   grows faster than its error. Twice this error, for two codewords, is the margin. This screen
-  is twice as fast, and keeps some 13 bits of a number: nearly always one codeword survives. Where
-  rows lie far outside the codebook, or too many lanes survive, the other screen goes on.
+  keeps some 13 bits of a number, and nearly always one codeword survives; it takes half the time
+  (benchmarks/roofline.py). It leaves rows far outside the codebook to the other screen, and
+  everything where too many lanes survive.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from .tile import (
 
 PANEL = 48  # rows that are screened together: a multiple of ROWS
 REACH = 1 << 14  # the longest codeword, in units of the grid
-CHUNK = 32  # lanes that are passed over together where none survives
+LATER = -2  # the code of a row that is left to the float screen
 SMALL = 1 << 20  # multiplications that are not worth a second thread
 PIECE = 1536  # rows that a thread takes at a time
 
@@ -71,6 +72,7 @@ class Prepared(reference.Prepared):
 
     def __init__(self, codebook: Any) -> None:
         super().__init__(codebook)
+        self.codebook.setflags(write=False)  # or it would no longer be what is packed
         with np.errstate(over="ignore", invalid="ignore"):
             sample = self.codebook[:: -(-len(self.codebook) // 256)]  # any centre near them will do
             self.centre = sample.mean(axis=0, dtype=np.float64).astype(self.dtype)
@@ -94,7 +96,7 @@ class Prepared(reference.Prepared):
         return _screen(packed, halves, unit, squares, beta)
 
     @functools.cached_property
-    def float(self) -> Screen:
+    def plain(self) -> Screen:
         """The screen in the dtype of the codebook."""
         halves = (0.5 * self.squares).astype(self.dtype)
         return _screen(_packed(-self.centred, 1), halves, 1.0, self.squares, 0.0)
@@ -113,7 +115,7 @@ def _screen(packed: Any, halves: Any, unit: float, squares: Any, beta: float) ->
     begin[: len(halves)] = halves
     least, most = math.sqrt(squares.min()), math.sqrt(squares.max())
     # More lanes are more to scan, fewer are more codewords in one that survives.
-    group = max(1, round(blocks * width / (8 * math.sqrt(len(halves)))))
+    group = max(1, round(blocks * width / (16 * math.sqrt(len(halves)))))
     return Screen(packed, begin, unit, least, most, beta, group)
 
 
@@ -135,7 +137,7 @@ def nearest(vectors: Any, codebook: Any, *, nonfinite: str = "raise") -> tuple[A
     dtype = reference.check_nearest(vectors, codebook, nonfinite)
     if not isinstance(codebook, Prepared) or codebook.dtype != dtype:
         codebook = Prepared(reference.entries(codebook).astype(dtype, copy=False))
-    (size, dims), centre = codebook.shape, codebook.centre
+    size, dims = codebook.shape
     z, e = flat(vectors.astype(dtype, copy=False)), flat(codebook.codebook)
     count = z.size // dims
     codes, distances = np.empty(count, np.int64), np.empty(count, dtype)
@@ -145,11 +147,22 @@ def nearest(vectors: Any, codebook: Any, *, nonfinite: str = "raise") -> tuple[A
 
     def search(piece: int) -> None:
         first, last = min(piece * length, count), min((piece + 1) * length, count)
+        begin = first
         for screen in grid:
-            first = _search_grid[dtype](z, e, centre, *screen, first, last, codes, distances)
+            first = _search_grid[dtype](
+                z, e, codebook.centre, *screen, first, last, codes, distances
+            )
         if first < last:
             grid.clear()
-            _search[dtype](z, e, centre, *codebook.float, first, last, codes, distances)
+            in_float(z, first, last, codes, distances)
+        later = begin + np.flatnonzero(codes[begin:first] == LATER)
+        if later.size:
+            some = np.empty(later.size, np.int64), np.empty(later.size, dtype)
+            in_float(z.reshape(-1, dims)[later].reshape(-1), 0, later.size, *some)
+            codes[later], distances[later] = some
+
+    def in_float(z: Any, first: int, last: int, codes: Any, distances: Any) -> None:
+        _search[dtype](z, e, codebook.centre, *codebook.plain, first, last, codes, distances)
 
     share(search, pieces)
     shape = vectors.shape[:-1]
@@ -194,7 +207,9 @@ def _search(
         minima[:] = np.inf
         _walk(x, dims, count, packed, dims, begin, group, minima)
         _limit(minima, limits, count, np.inf)
-        _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, distances)
+        _settle(
+            vectors, r0, count, codebook, dims, minima, limits, group, minima.size, codes, distances
+        )
     return last
 
 
@@ -204,7 +219,7 @@ def _search_grid(
     first, last, codes, distances,
 ):
     """The screen in int16. Returns the row that it has come to: ``last``, or where a panel begins
-    for which it is of no use."""
+    for which it is of no use. A row far outside the codebook gets the code LATER."""
     dims, depth, eps = centre.size, (centre.size + 1) // 2, np.finfo(vectors.dtype).eps
     scale, slack, top = vectors.dtype.type(1 / unit), 1 + (dims + 8) * eps, np.iinfo(np.int32).max
     a = np.empty(dims, vectors.dtype)
@@ -216,24 +231,31 @@ def _search_grid(
         outside = 0
         for i in range(count):
             z = vectors[(r0 + i) * dims : (r0 + i + 1) * dims]
-            norm = math.sqrt(_centred(z, centre, a)) / unit * slack
-            if norm < 32767:  # so no entry, and no sum of products, overflows
+            norm, error = math.sqrt(_centred(z, centre, a)) / unit * slack, np.inf
+            if norm < 32767:  # with |b'| at most REACH, sums of products stay below 2^30
                 rho = math.sqrt(_rounded(a, scale, x[i * depth * 2 : (i + 1) * depth * 2])) * slack
                 reach = min(most, 2 * norm + least) * slack
                 error = (norm + rho) * beta * slack + rho * reach + 1
                 error += (dims + 8) * eps * (norm + reach) ** 2
-                limits[i] = np.int32(2 * error + 2) if error < 4e8 else top
+            if error < 4e8:
+                limits[i] = np.int32(2 * error + 2)
             else:
-                limits[i] = top if np.isfinite(z).all() else -(1 << 30)
+                limits[i] = -(1 << 30)  # so that nothing survives
                 outside += 1
         if 8 * outside > count:
             return r0
         minima[:] = top
         _walk(x, 2 * depth, count, packed, depth, begin, group, minima)
+        _limit(minima, limits, count, top)
         # A survivor costs its lane's codewords in float64, the screen saves half of the others.
-        if _limit(minima, limits, count, top) > count * (2 + begin.size // 64):
+        worth = count * (1 + begin.size // (64 * VECTORS * group))
+        if not _settle(
+            vectors, r0, count, codebook, dims, minima, limits, group, worth, codes, distances
+        ):
             return r0
-        _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, distances)
+        for i in range(r0, r0 + count):
+            if codes[i] < 0:
+                codes[i] = LATER
     return last
 
 
@@ -289,8 +311,8 @@ def _walk(x, stride, count, packed, depth, begin, group, minima):
 
 @inline
 def _limit(minima, limits, count, top):
-    """Make each row's margin its limit (``top``: all survive), and count the lanes that survive."""
-    width, survivors = WIDTH // minima.itemsize, 0
+    """Make each row's margin its limit (``top``: all survive)."""
+    width = WIDTH // minima.itemsize
     least = minima[: PANEL * width].copy()
     for g in range(0, minima.size, PANEL * width):
         for i in range(0, count * width, width):
@@ -298,30 +320,26 @@ def _limit(minima, limits, count, top):
     for i in range(count):
         if limits[i] < top:
             limits[i] += smallest(vector(least, i * width))
-    for g in range(0, minima.size, PANEL * width):
-        for i in range(count):
-            bits = below(vector(minima, g + i * width), limits[i])
-            while bits:
-                bits &= bits - 1
-                survivors += 1
-    return survivors
 
 
 @inline
-def _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, distances):
-    """The definition, over the codewords of the lanes that survive; -1 and NaN for a row that is
-    not finite."""
+def _settle(vectors, r0, count, codebook, dims, minima, limits, group, most, codes, distances):
+    """The definition, over the codewords of the lanes that survive; -1 and NaN for a row of which
+    none does. Returns False where more than ``most`` lanes would have to be looked at."""
     width = WIDTH // minima.itemsize
-    size, share = codebook.size // dims, group * VECTORS * width  # codewords: all, of a group
+    size, part = codebook.size // dims, group * VECTORS * width  # codewords: all, of a group
     best = np.full(PANEL, np.inf)
     codes[r0 : r0 + count] = -1
     for g in range(minima.size // (PANEL * width)):
         for i in range(count):
             bits = below(vector(minima, (g * PANEL + i) * width), limits[i])
-            lane = g * share
+            lane = g * part
             while bits:
                 if bits & 1:
-                    for k in range(lane, min((g + 1) * share, size), width):
+                    most -= 1
+                    if most < 0:
+                        return False
+                    for k in range(lane, min((g + 1) * part, size), width):
                         place, code = (r0 + i) * dims, codes[r0 + i]
                         total = _distance(vectors, place, codebook, k * dims, dims, best[i])
                         if total < best[i] or code < 0 or (total == best[i] and k < code):
@@ -330,6 +348,7 @@ def _settle(vectors, r0, count, codebook, dims, minima, limits, group, codes, di
                 lane += 1
     for i in range(r0, r0 + count):
         distances[i] = best[i - r0] if codes[i] >= 0 else np.nan
+    return True
 
 
 @inline

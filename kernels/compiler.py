@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import stat
 import sys
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 import numpy
 from numba.core import event
@@ -86,8 +88,7 @@ if hasattr(os, "register_at_fork"):
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 inline = numba.njit(**_OPTIONS)  # for what kernels call
-# For sums and minima whose order is free: they alone are given to the vectorizer to rearrange. NaN
-# passes through sums; the minima must have none.
+# For sums whose order is free: they alone are given to the vectorizer to rearrange.
 associative = numba.njit(fastmath={"reassoc", "contract", "nsz"}, **_OPTIONS)
 
 
@@ -99,14 +100,33 @@ def _compiled(function: Callable[..., Any], signature: tuple) -> Callable[..., A
     if numba.config.DISABLE_JIT:
         raise Unavailable("NUMBA_DISABLE_JIT is set")
     folder = _cache()
-    if folder:
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
-        try:
-            return numba.njit(signature, cache=True, **_OPTIONS)(function)
-        except Exception as error:  # a full disk, a damaged file: compile without
-            _warn(f"the cache of compiled kernels in {folder} cannot be used ({error})")
-        finally:
-            numba.config.CACHE_DIR = before
+    if folder is None:
+        return _uncached(function, signature)
+    # A folder for each form: two processes that fill it at once then write the same.
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    own = folder / "-".join(map(str, (function.__name__, *cells, signature[0].dtype)))
+    try:
+        return _cached(function, signature, own)
+    except Exception:  # a damaged file: once more without it
+        shutil.rmtree(own, ignore_errors=True)
+    try:
+        return _cached(function, signature, own)
+    except Exception as error:  # a full disk, or it does not compile
+        compiled = _uncached(function, signature)
+        _warn(f"the cache of compiled kernels in {folder} cannot be used ({error})")
+        return compiled
+
+
+def _cached(function: Callable[..., Any], signature: tuple, folder: Path) -> Callable[..., Any]:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)  # the only way to say it
+    try:
+        return numba.njit(signature, cache=True, **_OPTIONS)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _uncached(function: Callable[..., Any], signature: tuple) -> Callable[..., Any]:
     try:
         return numba.njit(signature, **_OPTIONS)(function)
     except Exception as error:
@@ -120,7 +140,7 @@ def _compiled(function: Callable[..., Any], signature: tuple) -> Callable[..., A
 def _cache() -> Path | None:
     """The folder for compiled kernels, or None, with a warning, where there can be none."""
     try:
-        folder = _base() / f"kernels-{_digest()}"
+        folder = _base().absolute() / f"kernels-{_digest()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid"):
             status = folder.stat()
@@ -128,7 +148,7 @@ def _cache() -> Path | None:
                 raise PermissionError(f"others may write to {folder}")
         probe = folder / f".{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         _warn(f"compiled kernels cannot be kept ({error})")
         return None
@@ -145,17 +165,22 @@ def _base() -> Path:
 
 def _digest() -> str:
     """Of all that the machine code follows from: these sources, Numba, the processor."""
-    digest = hashlib.sha256(repr((numba.__version__, sys.version_info[:2])).encode())
+    versions = numba.__version__, llvmlite.__version__, sys.version_info[:2]
+    digest = hashlib.sha256(repr(versions).encode())
     digest.update(repr(cpu_target.target_context.codegen().magic_tuple()).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
 
-@functools.cache  # once
 def _warn(reason: str) -> None:
-    advice = "set MINAE_CACHE to a folder of yours, or they are compiled anew in each process"
-    warnings.warn(f"{reason}: {advice}", RuntimeWarning, stacklevel=2)
+    if not _warned:
+        _warned.append(reason)
+        advice = "set MINAE_CACHE to a folder of yours, or they are compiled anew in each process"
+        warnings.warn(f"{reason}: {advice}", RuntimeWarning, stacklevel=2)
+
+
+_warned: list[str] = []
 
 
 # --- Saying so ------------------------------------------------------------------------------------

@@ -23,14 +23,14 @@ from numba import types
 
 from . import reference
 from .compiler import Kernel, array, flat, inline, kernel
-from .reference import Grid
+from .reference import Grid, Pair
 from .threads import share, threads
 from .tile import (
     ROWS,
     VECTORS,
     WIDTH,
+    add_to,
     along,
-    fetch,
     lanes,
     rows,
     start,
@@ -40,15 +40,13 @@ from .tile import (
     totals,
 )
 
-Pair = tuple[int, int]
-
 SMALL = 1 << 18  # multiplications that are not worth a second thread
 CACHED = 1 << 15  # bytes of images that the weights' gradient walks over again and again
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where: Any) -> Any:
     """See ``reference.conv2d``."""
-    grid = Grid(**where)
+    grid = _grid(where)
     size = reference.output_size(x.shape, weight.shape, *grid)
     reference.check_bias(bias, weight.shape[3])
     if not _suits(grid.groups, x, weight, bias):
@@ -57,15 +55,21 @@ def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where
 
 
 def conv2d_input(
-    g: Any, weight: Any, bias: Any = None, *, size: Pair, relu: bool = False, **where: Any
+    g: Any, weight: Any, bias: Any = None, *, size: Any, relu: bool = False, **where: Any
 ) -> Any:
     """See ``reference.conv2d_input``."""
-    grid = Grid(**where)
+    grid = _grid(where)
     reference.check_input(g, weight, bias, size, *grid)
     if not _suits(grid.groups, g, weight, bias):
         return reference.conv2d_input(g, weight, bias, size=size, relu=relu, **where)
-    plan = _plan(g.shape[1:3], size, weight.shape[:2], grid, True)
+    plan = _plan(g.shape[1:3], tuple(size), weight.shape[:2], grid, True)
     return _gather(g, weight.swapaxes(2, 3), bias, plan, relu)
+
+
+def _grid(where: dict[str, Any]) -> Grid:
+    """A Grid that can be looked up: its pairs may come as lists."""
+    pairs: dict[str, Any] = {k: v if k == "groups" else tuple(v) for k, v in where.items()}
+    return Grid(**pairs)
 
 
 def _suits(groups: int, *arrays: Any) -> bool:
@@ -94,7 +98,7 @@ class Plan(NamedTuple):
     lengths: Any  # and how many taps it has
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -> Plan:
     high, wide = (
         _classes(source[i], target[i], kernel[i], grid.stride[i], grid.padding[i],
@@ -103,11 +107,12 @@ def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -
     )  # fmt: skip
     places: tuple[list, list, list] = [], [], [0]
     runs: tuple[list, list, list, list] = [0], [], [], []
-    for vertical, ys in high.items():
-        for horizontal, xs in wide.items():
-            places[0].extend(j * source[1] + m for _, j in ys for _, m in xs)
-            places[1].extend(i * target[1] + n for i, _ in ys for n, _ in xs)
-            places[2].append(len(places[0]))
+    for vertical, down in high.items():
+        for horizontal, across in wide.items():
+            ys, xs = np.array(down), np.array(across)
+            places[0].append(np.add.outer(ys[:, 1] * source[1], xs[:, 1]).reshape(-1))
+            places[1].append(np.add.outer(ys[:, 0] * target[1], xs[:, 0]).reshape(-1))
+            places[2].append(places[2][-1] + places[0][-1].size)
             for k, dj in vertical:
                 for q, dm, length in _runs(horizontal):
                     runs[1].append(dj * source[1] + dm)
@@ -116,7 +121,8 @@ def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -
             runs[0].append(len(runs[1]))
     order = [_order(kernel[i], grid.stride[i], adjoint) for i in (0, 1)]
     index = np.ix_(*order) if adjoint else ...
-    return Plan(target, index, *(np.array(a, np.int64) for a in (*places, *runs)))
+    read, written = (np.concatenate([np.zeros(0, np.int64), *a]) for a in places[:2])
+    return Plan(target, index, read, written, *(np.array(a, np.int64) for a in (places[2], *runs)))
 
 
 def _order(kernel: int, stride: int, adjoint: bool) -> list[int]:
@@ -276,19 +282,21 @@ def _places(first, pixels, c, batch, image, channels, part, parts):
 # --- The gradient of the weights ------------------------------------------------------------------
 
 
-def conv2d_weight(x: Any, g: Any, *, size: Pair, **where: Any) -> Any:
+def conv2d_weight(x: Any, g: Any, *, size: Any, **where: Any) -> Any:
     """See ``reference.conv2d_weight``."""
-    grid = Grid(**where)
+    grid = _grid(where)
     shape = reference.check_weight(x, g, size, *grid)
     if not _suits(grid.groups, x, g):
         return reference.conv2d_weight(x, g, size=size, **where)
+    size = tuple(size)
     taps, inputs, outputs = size, x.shape[3], g.shape[3]
     if inputs < ROWS and size[1] > 1 and grid.dilation[1] == 1:
         # Too few channels to fill a tile: a result's taps along a line are neighbours, and join.
         down, across = grid.padding
         x = np.pad(x, ((0, 0), (0, 0), (across, across), (0, 0)))
         taps, inputs, grid = (size[0], 1), size[1] * inputs, grid._replace(padding=(down, 0))
-    swapped = taps == size and _filled(inputs) > _filled(outputs)  # who fills the vectors better
+    block = VECTORS * lanes(x.dtype)
+    swapped = taps == size and -outputs % block * inputs > -inputs % block * outputs  # waste less
     x, g = (_filled_up(x), g) if swapped else (x, _filled_up(g))
     walk = _walk(x.shape[1:], g.shape[1:], taps, grid)
     if swapped:
@@ -296,11 +304,6 @@ def conv2d_weight(x: Any, g: Any, *, size: Pair, **where: Any) -> Any:
     else:
         sums = _outer(x, inputs, g, outputs, walk.x, walk.y, walk.bands)
     return np.ascontiguousarray(sums).reshape(shape)
-
-
-def _filled(channels: int) -> float:
-    """How much of the vectors that channels are put in they fill."""
-    return channels / (channels + -channels % (VECTORS * lanes(np.dtype(np.float32))))
 
 
 def _filled_up(images: Any) -> Any:
@@ -381,6 +384,7 @@ def _correlate(
     block = VECTORS * WIDTH // x.itemsize
     size = ROWS * block
     taps = sums.size // (starts.size * blocks * size)
+    zeros = np.zeros(block, x.dtype)
     y_image = y.size // max(batch, 1)
     for n in range(batch):
         for band in range(0, bands.size, taps + 1):
@@ -390,7 +394,7 @@ def _correlate(
                 at = strided(n * x_image + starts[tile // taps], 1)
                 for b in range(blocks):
                     place, y_place = (tile * blocks + b) * size, n * y_image + b * block
-                    acc = fetch(sums, place, VECTORS)
+                    acc = start(zeros, 0, VECTORS)  # a sum for each band: shorter ones round less
                     for k in range(reads.size):
                         acc = step(acc, x, at, reads[k], y, y_place + writes[k])
-                    store(acc, sums, strided(place, block), 0, -np.inf)
+                    add_to(acc, sums, place)

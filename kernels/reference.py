@@ -486,8 +486,12 @@ def relu(x: Array) -> Array:
 
 
 def gate(x: Array, by: Array) -> Array:
-    """``x`` where ``by`` is above 0, else 0, in the dtype of x; the two broadcast."""
-    return xp.where(by > 0, x, xp.zeros((), x.dtype))
+    """``x``, but 0 where ``by`` is 0 or below, in the dtype of x; the two broadcast.
+
+    Where ``by`` is NaN, x stays: relu hands NaN on, and its gradient with it.
+    """
+    zero = x.dtype.type(0) if hasattr(x, "dtype") else 0.0
+    return xp.where(by <= 0, zero, x)
 
 
 # --- steps of the optimizers, in place ----------------------------------------------------------

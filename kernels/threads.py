@@ -27,8 +27,8 @@ def threads() -> int:
     wanted = os.environ.get("MINAE_THREADS")
     if wanted is None:
         wanted = os.environ.get("OMP_NUM_THREADS", "")
-        return int(wanted) if wanted.isdigit() and int(wanted) else _cores
-    if not wanted.isdigit() or not int(wanted):
+        return int(wanted) if wanted.isdecimal() and int(wanted) else _cores
+    if not wanted.isdecimal() or not int(wanted):
         raise ValueError(f"MINAE_THREADS is {wanted!r}; give a number of threads, 1 or more")
     return int(wanted)
 
@@ -39,7 +39,7 @@ def share(work: Callable[[int], None], pieces: int) -> None:
     The calling thread takes part; whoever is free takes the next piece. An exception in a piece is
     raised here, once those that had begun are through.
     """
-    helpers = min(threads(), pieces) - 1
+    helpers = _start(min(threads(), pieces) - 1)
     if helpers <= 0:
         for i in range(pieces):
             work(i)
@@ -57,22 +57,31 @@ def share(work: Callable[[int], None], pieces: int) -> None:
             finally:
                 finished.put(i)
 
-    _start(helpers)
     for _ in range(helpers):
         _tasks.put(run)  # one that comes too late finds no piece left
     run()
-    for _ in range(pieces):
-        finished.get()
+    done = 0
+    while done < pieces:
+        try:
+            finished.get()
+            done += 1
+        except KeyboardInterrupt as error:  # others still write: it has to wait
+            errors.append(error)
     if errors:
-        raise errors[0]
+        raise errors.pop()
 
 
-def _start(wanted: int) -> None:
+def _start(wanted: int) -> int:
+    """How many of the wanted threads there are to help; fewer where the system gives no more."""
     global _workers
     with _lock:
         while _workers < wanted:
-            threading.Thread(target=_wait, args=(_tasks,), name="minae", daemon=True).start()
+            try:
+                threading.Thread(target=_wait, args=(_tasks,), name="minae", daemon=True).start()
+            except RuntimeError:
+                break
             _workers += 1
+        return min(_workers, wanted)
 
 
 def _wait(tasks: SimpleQueue[Callable[[], None]]) -> None:

@@ -203,20 +203,6 @@ def start(typing, values, place, vectors):
     return result(values, types.intp, vectors), generate
 
 
-@intrinsic(prefer_literal=True)
-def fetch(typing, values, place, vectors):
-    """The tile that stands at ``values[place:]``, row after row."""
-    count = vectors.literal_value
-    result = _tile(count, values.dtype)
-
-    def generate(*given):
-        code = _Code(*given)
-        size = WIDTH // (values.dtype.bitwidth // 8)
-        return code.pack([code.vector(0, code.values[1], k * size) for k in range(ROWS * count)])
-
-    return result(values, types.intp, vectors), generate
-
-
 @intrinsic
 def step(typing, acc, x, at, d, w, p):
     """``acc[i, j] += x[at[i] + d] * w[p + j]``; of int16, pairs: ``x[.. + 2 d]`` and the next."""
@@ -329,6 +315,21 @@ def store(typing, acc, y, at, place, floor):
         return code.context.get_dummy_value()
 
     return types.void(acc, y, at, types.intp, y.dtype), generate
+
+
+@intrinsic
+def add_to(typing, acc, y, place):
+    """``y[place:] += acc``, row after row."""
+
+    def generate(*given):
+        code = _Code(*given)
+        size = WIDTH // (y.dtype.bitwidth // 8)
+        for _, _, k in _grid(acc):
+            at = code.values[2], k * size
+            code.put(code.builder.fadd(code.vector(1, *at), code.entry(0, k)), 1, *at)
+        return code.context.get_dummy_value()
+
+    return types.void(acc, y, types.intp), generate
 
 
 # --- Single vectors -------------------------------------------------------------------------------

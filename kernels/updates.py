@@ -18,7 +18,7 @@ def sgd(
     p: Any, g: Any, velocity: Any, lr: float, momentum: float = 0.0, decay: float = 0.0
 ) -> None:
     """See ``reference.sgd``."""
-    if velocity is None or not _flat(p, g, velocity):
+    if velocity is None or not (_flat(p, g, velocity) and _writable(p, velocity)):
         return reference.sgd(p, g, velocity, lr, momentum, decay)
     _share(_sgd[p.dtype], (p, g, velocity), (lr, momentum, decay))
 
@@ -28,7 +28,7 @@ def adam(
     decay: float = 0.0,
 ) -> None:
     """See ``reference.adam``."""
-    if not _flat(p, g, m, v):
+    if not (_flat(p, g, m, v) and _writable(p, m, v)):
         return reference.adam(p, g, m, v, step, lr, betas, eps, decay)
     first, second = betas
     scale = lr / (1 - first**step)
@@ -64,6 +64,10 @@ def _flat(*arrays: Any) -> bool:
         and a.shape == first.shape and a.flags.c_contiguous and a.flags.aligned
         for a in arrays
     )  # fmt: skip
+
+
+def _writable(*arrays: Any) -> bool:
+    return all(a.flags.writeable for a in arrays)
 
 
 def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
@@ -105,4 +109,4 @@ def _relu(x, out):
 def _gate(x, by, out):
     zero = x.dtype.type(0)
     for i in range(x.size):
-        out[i] = x[i] if by[i] > zero else zero
+        out[i] = zero if by[i] <= zero else x[i]

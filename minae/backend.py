@@ -123,10 +123,12 @@ def keep_memory() -> None:
     """Have the C library keep what is freed, for the arrays of the next training step.
 
     glibc gives large arrays back to the system at once, which then has to find, clear and map each
-    page again: a tenth of a step and more. Does nothing where there is another library, or where
-    the user has set a threshold (``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_``).
+    of their pages again in the next step. Does nothing where there is another library, or where the
+    user has tuned glibc: ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_``,
+    ``GLIBC_TUNABLES``.
     """
-    if xp is not numpy or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
+    tuned = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
+    if xp is not numpy or tuned & os.environ.keys():
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt

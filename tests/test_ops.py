@@ -277,7 +277,7 @@ ROWS = [
     Row("softplus", lambda x: np.log(1 + np.exp(x)), one),
     Row("erf", np_erf, one),
     Row("relu", lambda x: np.maximum(x, 0), one, "distinct"),
-    Row("gate", lambda x, by: np.where(by > 0, x, 0), shapes(2), "distinct"),  # not of numbers
+    Row("gate", lambda x, by: np.where(by <= 0, 0, x), shapes(2), "distinct"),  # not of numbers
     Row("abs", np.abs, one, "distinct"),
     Row("sign", np.sign, one, "distinct"),
     Row("maximum", np.maximum, two, "distinct"),

@@ -41,7 +41,8 @@ class Sequential(Module):
         layers: list[Any] = list(self)
         while layers:
             layer = layers.pop(0)
-            if type(layer) in (Conv2d, ConvTranspose2d) and layers and layers[0] is relu:
+            own = type(layer) in (Conv2d, ConvTranspose2d) and "forward" not in vars(layer)
+            if own and layers and layers[0] is relu:
                 x = layer(x, relu=True)
                 layers.pop(0)
             else:

@@ -144,7 +144,7 @@ def erf(x):
 
 @elementwise(x=lambda g, by: gate(g, by))
 def gate(x, by):
-    """``x`` where ``by`` is above 0, else 0."""
+    """``x``, but 0 where ``by`` is 0 or below."""
     return kernels.gate(x, by)
 
 

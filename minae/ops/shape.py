@@ -79,9 +79,13 @@ def getitem(x, *, index):
 @primitive(x=lambda g, index: getitem(g, index=index))
 def scatter_add(x, *, index, shape):
     """Zeros of ``shape`` with ``x`` added at ``index``: what meets at one place is summed."""
-    if _picks(index):  # rows of a table, as an embedding picks them
-        rows = x.reshape(*index.shape, math.prod(shape[1:]))
-        return kernels.scatter_sum(rows, index + shape[0] * (index < 0), shape[0]).reshape(shape)
+    picks = index if type(index) is tuple else (index,)
+    if picks and all(map(_picks, picks)):  # rows of a table, as an embedding picks them
+        places, lengths = 0, shape[: len(picks)]
+        for pick, length in zip(picks, lengths):
+            places = places * length + pick + length * (pick < 0)
+        rows = x.reshape(*places.shape, math.prod(shape[len(picks) :]))
+        return kernels.scatter_sum(rows, places, math.prod(lengths)).reshape(shape)
     out = xp.zeros(shape, x.dtype)
     if all(map(_once, index if type(index) is tuple else (index,))):
         out[index] = x

@@ -28,9 +28,18 @@ def compiled():
 
 
 @pytest.fixture
-def threads(monkeypatch):
+def threads(compiled, monkeypatch):
     """``threads(3)``: so many threads share the work from now on."""
-    return lambda count: monkeypatch.setenv("MINAE_THREADS", str(count))
+    module = compiled("threads")
+
+    def choose(count):
+        monkeypatch.setenv("MINAE_THREADS", str(count))
+        module.threads.cache_clear()
+        assert module.threads() == count
+
+    yield choose
+    monkeypatch.undo()
+    module.threads.cache_clear()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import numpy as np
 from test_reference import definition
 
 from minae.kernels import codebook, reference
+from minae.kernels.threads import threads
 
 PAIRS = 1 << 20  # scores that the oracle looks at together
 
@@ -72,6 +73,8 @@ def draw_reals(rng, n, d, k):
 def check(rng, vectors, book, codes, squares):
     """What is wrong with the compiled form, on one of its ways; None if nothing is."""
     os.environ["MINAE_THREADS"] = str(rng.integers(1, 5))
+    threads.cache_clear()
+    codebook.SMALL = rng.choice([0, 1 << 20])  # 0: the smallest search is shared, too
     way = rng.choice(["plain", "prepared", "float screen"])
     dtype = np.result_type(vectors, book)
     given = book if way == "plain" else codebook.prepare(book.astype(dtype))

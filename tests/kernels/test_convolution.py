@@ -158,6 +158,21 @@ def test_pixels_that_no_tap_reads(fast, dtype):
     check(case, case.trio(fast), case.exact()[0].trio(reference))
 
 
+def test_sums_over_many_pixels_keep_their_accuracy(fast):
+    x, g = abs(np.random.default_rng(0).standard_normal((2, 128, 28, 28, 8))).astype("f4")
+    exact = np.einsum("nijc,nijd->cd", x.astype("f8"), g.astype("f8"))
+    found = fast.conv2d_weight(x, g, size=(1, 1))[0, 0]
+    assert abs(found / exact - 1).max() < 2e-6  # one chain of 100,352 float32 is off by 1e-5
+
+
+def test_pairs_may_come_as_lists(fast):
+    x, weight = np.ones((1, 5, 5, 2), "f4"), np.ones((2, 2, 2, 3), "f4")
+    y = fast.conv2d(x, weight, stride=[1, 2])
+    assert y.shape == (1, 4, 2, 3)
+    assert fast.conv2d_input(y, weight, size=[5, 5], stride=[1, 2]).shape == x.shape
+    assert fast.conv2d_weight(x, y, size=[2, 2], stride=[1, 2]).shape == weight.shape
+
+
 @pytest.mark.parametrize("outputs", [3, 64])
 def test_relu_lets_nan_through(fast, outputs):
     case = plain("f4", 4, outputs, relu=True, bias=False)

@@ -122,6 +122,7 @@ def test_each_place_may_be_one_where_no_cache_can_be_made(place, compiled, monke
         monkeypatch.setenv(name, str(tmp_path))
     for name in PLACES[: PLACES.index(place)]:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(compiler, "_warned", [])
     assert tmp_path in compiler._cache.__wrapped__().parents
     monkeypatch.setenv(place, str(tmp_path / "file" / "below"))
     with pytest.warns(RuntimeWarning, match="set MINAE_CACHE to a folder of yours"):
@@ -170,6 +171,7 @@ def test_which_modes_let_others_write(mode, used, compiled, monkeypatch, tmp_pat
     compiler = compiled("compiler")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("MINAE_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiler, "_warned", [])
     folder = compiler._cache.__wrapped__()
     folder.chmod(mode)
     if used:

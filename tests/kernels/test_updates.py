@@ -13,9 +13,12 @@ SHAPES = st.sampled_from([(), (1,), (0, 3), (7,), (3, 5), (2, 3, 3, 4)])
 DTYPES = pytest.mark.parametrize("dtype", ["f4", "f8"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fast(compiled):
-    return compiled("updates")
+    module = compiled("updates")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "TINY", 0)  # or small arrays would never meet a kernel
+        yield module
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,24 @@ def test_gate_equals_the_reference(fast, shape, dtype, seed):
     out = fast.gate(x, by)
     assert out.dtype == dtype and out.shape == shape and not np.shares_memory(out, x)
     np.testing.assert_array_equal(out, reference.gate(x, by))
+    np.testing.assert_array_equal(fast.relu(x), reference.relu(x))
     assert (x.tobytes(), by.tobytes()) == before
+
+
+def test_a_step_leaves_what_is_infinite_and_refuses_what_is_read_only(fast):
+    p = np.array([np.inf, 1.0])
+    fast.sgd(p, np.ones(2), np.zeros(2), 0.1, 0.9)
+    assert p.tolist() == [np.inf, 0.9]
+    p.setflags(write=False)
+    for step in (fast.sgd, reference.sgd):
+        with pytest.raises(ValueError, match="read-only"):
+            step(p, np.ones(2), np.zeros(2), lr=0.1, momentum=0.9)
+
+
+def test_numbers_are_taken_for_arrays(fast):
+    assert fast.relu(-1.0) == 0 and fast.gate(2.0, -1.0) == 0 and fast.gate(2.0, 1.0) == 2
+    x = np.ones(3, "f4")
+    assert fast.gate(x, 1).tolist() == [1, 1, 1] and fast.gate(x, 0).dtype == np.float32
 
 
 @DTYPES

@@ -245,6 +245,13 @@ def test_sequential_leaves_alone_what_is_no_plain_convolution(array, numpy):
     assert numpy(model(x)).ravel().tolist() == [0, 4]
 
 
+def test_sequential_asks_a_convolution_whose_forward_was_replaced(array, numpy):
+    layer = nn.Conv2d(1, 1, 1)
+    layer.forward = lambda x: x - 1
+    x = array(np.full((1, 1, 1, 1), 3.0), "f4")
+    assert numpy(nn.Sequential(layer, minae.relu)(x)).item() == 2
+
+
 def test_sequential_names_by_position():
     model = nn.Sequential(nn.Linear(2, 3), minae.relu, nn.Sequential(nn.Linear(3, 1, bias=False)))
     assert list(model.state_dict()) == ["0.weight", "0.bias", "2.0.weight"]

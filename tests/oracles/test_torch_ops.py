@@ -191,7 +191,7 @@ ELEMENTWISE = [
     *unary("erf", torch.erf, [-0.999, 0.0, 1e-3, 1.001], [-8.0, 0.0, 8.0]),
     *unary("relu", torch.relu, [-1.0, 0.0, -0.0, 2.0]),
     *(
-        Row("gate", case, ops.gate, lambda x, by: torch.where(by > 0, x, 0), inputs)
+        Row("gate", case, ops.gate, lambda x, by: torch.where(by <= 0, 0, x), inputs)
         for case, inputs in {
             "one shape": ((2, 3), [[-1.0, 0.0, -0.0], [2.0, 1e-30, NAN]]),
             "broadcast": ((3,), (2, 1)),
@@ -598,6 +598,16 @@ def test_op_agrees_with_torch(row, dtype, array, numpy):
 def test_every_op_has_a_row():
     names = {name for name, op in OPS.items() if op.forward.__module__.startswith("minae.ops.")}
     assert names == {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize("op", [ops.relu, minae.Tensor.relu])
+def test_the_gradient_of_relu_at_nan(op, array, numpy):
+    values = [np.nan, -1.0, 0.0, 2.0]
+    x, theirs = Tensor(array(values), requires_grad=True), torch.tensor(values, requires_grad=True)
+    torch.relu(theirs).sum().backward()
+    np.testing.assert_array_equal(
+        numpy(minae.grad(op(x), x, array([1.0] * 4))), theirs.grad.numpy()
+    )
 
 
 # --- Where minae differs on purpose ----------------------------------------------------------

@@ -1,0 +1,69 @@
+"""Work in pieces over threads: all of it is done, whatever the threads do."""
+
+import threading
+
+import pytest
+
+pytestmark = pytest.mark.kernels
+
+
+@pytest.fixture
+def fast(compiled):
+    return compiled("threads")
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2, 7, 100])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_every_piece_is_done_once(fast, threads, count, pieces):
+    threads(count)
+    done = []
+    fast.share(done.append, pieces)
+    assert sorted(done) == list(range(pieces))
+
+
+def test_where_no_thread_can_be_started_the_caller_does_it_all(fast, threads, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    threads(fast._workers + 3)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = []
+    fast.share(done.append, 5)
+    assert sorted(done) == list(range(5))
+
+
+def test_an_error_is_raised_once_all_that_had_begun_is_through(fast, threads):
+    threads(3)
+    running = []
+
+    def work(piece):
+        running.append(piece)
+        try:
+            if piece == 4:
+                raise OverflowError(piece)
+        finally:
+            running.remove(piece)
+
+    with pytest.raises(OverflowError, match="4"):
+        fast.share(work, 50)
+    assert not running
+    done = []
+    fast.share(done.append, 3)  # the threads have survived it
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_threads_may_share_from_within_a_piece(fast, threads):
+    threads(2)
+    done = []
+    fast.share(lambda i: fast.share(lambda j: done.append((i, j)), 4), 4)
+    assert sorted(done) == [(i, j) for i in range(4) for j in range(4)]
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "two", "\u00b2", ""])
+def test_how_many_must_be_a_number_above_0(fast, monkeypatch, wanted):
+    monkeypatch.setenv("MINAE_THREADS", wanted)
+    with pytest.raises(ValueError, match="give a number of threads"):
+        fast.threads.__wrapped__()
+    monkeypatch.delenv("MINAE_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert fast.threads.__wrapped__() >= 1
