@@ -40,7 +40,7 @@ from .tile import (
     totals,
 )
 
-SMALL = 1 << 18  # multiplications that are not worth a second thread
+SMALL = 1 << 20  # multiplications that are worth a call
 CACHED = 1 << 15  # bytes of images that the weights' gradient walks over again and again
 
 
@@ -178,7 +178,8 @@ def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
     if bias is not None:
         begin[:outputs] = bias
     arrays = flat(x), flat(packed), begin, y.reshape(-1)
-    parts = max(4 * threads(), (x.nbytes + y.nbytes) >> 17) if y.size * len(lines) > SMALL else 1
+    parts = max(4 * threads(), (x.nbytes + y.nbytes) >> 17)  # what the cache holds, or less,
+    parts = max(1, min(parts, y.size * len(lines) // max(SMALL, 1)))  # if it is worth a call
     floor = 0.0 if relu else -np.inf
 
     def work(part: int) -> None:

@@ -13,6 +13,7 @@ from numba import types
 from . import reference
 from .compiler import array, flat, kernel
 from .threads import share, threads
+from .tile import WIDTH, plus, put, vector
 
 LINE = 16  # columns that a thread takes at least
 SMALL = 1 << 17  # entries that are not worth a second thread
@@ -43,13 +44,15 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
 @kernel(lambda f: (array(f), array(types.int64), f[::1], *[types.intp] * 4))
 def _add(values, codes, sums, columns, first, last, count):
     """Add up the columns [first, last). Returns the place of the first code outside, if any."""
-    width = last - first
+    width = WIDTH // values.itemsize
+    whole = last - (last - first) % width
     for n in range(codes.size):
         code = codes[n]
         if code < 0 or code >= count:
             return n
-        row = values[n * columns + first : n * columns + last]
-        total = sums[code * columns + first : code * columns + last]
-        for d in range(width):
-            total[d] += row[d]
+        row, total = n * columns, code * columns
+        for d in range(first, whole, width):
+            put(plus(vector(sums, total + d), vector(values, row + d)), sums, total + d)
+        for d in range(whole, last):
+            sums[total + d] += values[row + d]
     return codes.size

@@ -365,6 +365,12 @@ def lower(typing, x, y):
 
 
 @intrinsic
+def plus(typing, x, y):
+    """The sum of two vectors of floats."""
+    return x(x, x), lambda *given: _Code(*given).builder.fadd(*given[3])
+
+
+@intrinsic
 def below(typing, x, limit):
     """The lanes of a vector that are not above the limit, as the bits of an integer."""
 
