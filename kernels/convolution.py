@@ -331,13 +331,12 @@ def _walk(x: tuple[int, ...], y: tuple[int, ...], taps: Pair, grid: Grid) -> Wal
     reads, writes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     bands, total = [], 0
     for first in range(0, oh, band):
-        rows = range(first, min(first + band, oh))
         bands.append([total])
         for k, q in itertools.product(range(taps[0]), range(taps[1])):
-            lines = [(i, i * down - top + k * high) for i in rows]
             entries = columns * across - left + q * wide
             inside = (entries >= 0) & (entries < width)
-            for i, j in lines:
+            for i in range(first, min(first + band, oh)):
+                j = i * down - top + k * high
                 if 0 <= j < height:
                     reads.append((j * width + entries[inside]) * inputs)
                     writes.append((i * ow + columns[inside]) * outputs)
@@ -357,13 +356,14 @@ def _outer(
     # A tile starts early enough to end with the channels; where it is wider, it reads past the end.
     entries = flat(x) if left >= ROWS else np.append(flat(x), np.zeros(ROWS, x.dtype))
     starts = np.maximum(0, np.minimum(np.arange(tiles) * ROWS, left - ROWS))
+    arrays = entries, flat(y), sums.reshape(-1)
     parts = threads() if len(x) * len(x_places) * left * right > SMALL else 1
 
     def work(part: int) -> None:
         first, last = units * part // parts, units * (part + 1) // parts
         compute(
-            entries, flat(y), sums.reshape(-1), len(x), math.prod(x.shape[1:]), starts, blocks,
-            x_places, y_places, bands.reshape(-1), first, last,
+            *arrays, len(x), math.prod(x.shape[1:]), starts, blocks, x_places, y_places,
+            bands.reshape(-1), first, last,
         )
 
     share(work, parts)
