@@ -1,10 +1,10 @@
 """The exact nearest codeword: a screen finds the few that may be nearest, the definition decides.
 
 Take a = z - centre and b = e - centre. Then |z - e|^2 = |a|^2 + 2 s with s = |b|^2 / 2 - a.b, and s
-is what a register tile computes: it starts at |b|^2 / 2 and walks the dimensions of -b. Codewords
-are dealt to the lanes of the registers, and the screen keeps each lane's lowest s over a group of
-blocks; no N-by-K array ever exists. A lane within a proven margin of the row's lowest survives, and
-its codewords are evaluated in float64.
+is what a register tile computes: it starts at |b|^2 / 2 and walks the dimensions of -b. The screen
+scores one block of codewords after another, and keeps those scores that come within a proven margin
+of the lowest which the row has seen; no N-by-K array ever exists. What is then within the margin of
+the row's lowest survives, some 1.0 to 1.1 codewords, and is evaluated in float64.
 
 There are two screens:
 
@@ -15,9 +15,9 @@ There are two screens:
   the sum |b|^2, done in float, by less than (D + 8) eps (|q| + |b|)^2. Only a codeword with
   |b| <= 2 |q| + min |b| can win; nor does one farther out look nearer than it may, since its score
   grows faster than its error. Twice this error, for two codewords, is the margin. This screen
-  keeps some 13 bits of a number, and nearly always one codeword survives; it takes half the time
+  keeps some 13 bits of a number, enough for nearly always one survivor, and takes half the time
   (benchmarks/roofline.py). It leaves rows far outside the codebook to the other screen, and
-  everything where too many lanes survive.
+  everything where too many survive.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ from .tile import (
     ROWS,
     VECTORS,
     WIDTH,
+    any_below,
     below,
+    keep,
     lanes,
     lower,
-    lowest,
     put,
     smallest,
+    squares,
     start,
     step,
     strided,
@@ -50,6 +52,8 @@ from .tile import (
 
 PANEL = 48  # rows that are screened together: a multiple of ROWS
 REACH = 1 << 14  # the longest codeword, in units of the grid
+FOUR = 4  # distances that are added up at once
+NEVER = -1  # the margin of a row of which nothing is to survive
 LATER = -2  # the code of a row that is left to the float screen
 SMALL = 1 << 20  # multiplications that are not worth a second thread
 PIECE = 1536  # rows that a thread takes at a time
@@ -64,7 +68,6 @@ class Screen(NamedTuple):
     least: float  # the smallest |b|, in units
     most: float  # the largest
     beta: float  # the largest |b - b'|, in units; 0 in float
-    group: int  # blocks that share their lanes
 
 
 class Prepared(reference.Prepared):
@@ -114,9 +117,7 @@ def _screen(packed: Any, halves: Any, unit: float, squares: Any, beta: float) ->
     begin = np.full(blocks * VECTORS * width, top, halves.dtype)
     begin[: len(halves)] = halves
     least, most = math.sqrt(squares.min()), math.sqrt(squares.max())
-    # More lanes are more to scan, fewer are more codewords in one that survives.
-    group = max(1, round(blocks * width / (16 * math.sqrt(len(halves)))))
-    return Screen(packed, begin, unit, least, most, beta, group)
+    return Screen(packed, begin, unit, least, most, beta)
 
 
 def _packed(table: Any, pair: int) -> Any:
@@ -175,47 +176,45 @@ def nearest(vectors: Any, codebook: Any, *, nonfinite: str = "raise") -> tuple[A
 
 def _arguments(f: Any, packed: Any, begin: Any) -> tuple:
     """Types: vectors, codebook and centre; the fields of a Screen; the rows; what is found."""
-    screen = (array(packed), array(begin), *[types.float64] * 4, types.intp)
+    screen = (array(packed), array(begin), *[types.float64] * 4)
     return (*[array(f)] * 3, *screen, types.intp, types.intp, types.int64[::1], f[::1])
 
 
 @kernel(lambda f: _arguments(f, f, f))
 def _search(
-    vectors, codebook, centre, packed, begin, unit, least, most, beta, group,
+    vectors, codebook, centre, packed, begin, unit, least, most, beta,
     first, last, codes, distances,
 ):
     """The float screen: codes and distances of the rows [first, last)."""
     dims, info = centre.size, np.finfo(vectors.dtype)
     x = np.zeros(PANEL * dims, vectors.dtype)
-    limits = np.empty(PANEL, vectors.dtype)
-    minima = np.empty(_lanes(begin, group), vectors.dtype)
+    margins, limits = np.empty(PANEL, vectors.dtype), np.empty(PANEL, vectors.dtype)
+    hits, scores = _room(begin)
     for r0 in range(first, last, PANEL):
         count = min(last - r0, PANEL)
+        for i in range(PANEL):
+            margins[i], limits[i] = NEVER, -np.inf
         for i in range(count):
             z = vectors[(r0 + i) * dims : (r0 + i + 1) * dims]
             norm = math.sqrt(_centred(z, centre, x[i * dims : (i + 1) * dims]))
             radius = norm + min(most, 2 * norm + least)
-            margin = 2 * (dims + 16) * info.eps * (radius * radius)
-            margin += 16 * (dims + 1) * info.tiny * (1 + radius)
             if 4 * (radius * radius) < info.max:
-                limits[i] = margin
-            elif np.isfinite(z).all():
+                margins[i] = 2 * (dims + 16) * info.eps * (radius * radius)
+                margins[i] += 16 * (dims + 1) * info.tiny * (1 + radius)
                 limits[i] = np.inf
-            else:
-                limits[i] = -np.inf
-                x[i * dims : (i + 1) * dims] = 0  # so that no score is as low
-        minima[:] = np.inf
-        _walk(x, dims, count, packed, dims, begin, group, minima)
-        _limit(minima, limits, count, np.inf)
+            elif _finite(z):
+                margins[i], limits[i] = np.inf, np.inf  # all survive
+        found = _walk(x, dims, count, packed, dims, begin, margins, limits, hits, scores)
         _settle(
-            vectors, r0, count, codebook, dims, minima, limits, group, minima.size, codes, distances
+            vectors, r0, count, codebook, dims, limits, found, hits, scores, scores.size,
+            codes, distances,
         )
     return last
 
 
 @kernel(lambda f: _arguments(f, types.int16, types.int32))
 def _search_grid(
-    vectors, codebook, centre, packed, begin, unit, least, most, beta, group,
+    vectors, codebook, centre, packed, begin, unit, least, most, beta,
     first, last, codes, distances,
 ):
     """The screen in int16. Returns the row that it has come to: ``last``, or where a panel begins
@@ -224,10 +223,12 @@ def _search_grid(
     scale, slack, top = vectors.dtype.type(1 / unit), 1 + (dims + 8) * eps, np.iinfo(np.int32).max
     a = np.empty(dims, vectors.dtype)
     x = np.zeros(PANEL * depth * 2, np.int16)
-    limits = np.empty(PANEL, np.int32)
-    minima = np.empty(_lanes(begin, group), np.int32)
+    margins, limits = np.empty(PANEL, np.int32), np.empty(PANEL, np.int32)
+    hits, scores = _room(begin)
     for r0 in range(first, last, PANEL):
         count = min(last - r0, PANEL)
+        for i in range(PANEL):
+            margins[i], limits[i] = NEVER, -top
         outside = 0
         for i in range(count):
             z = vectors[(r0 + i) * dims : (r0 + i + 1) * dims]
@@ -238,19 +239,16 @@ def _search_grid(
                 error = (norm + rho) * beta * slack + rho * reach + 1
                 error += (dims + 8) * eps * (norm + reach) ** 2
             if error < 4e8:
-                limits[i] = np.int32(2 * error + 2)
+                margins[i], limits[i] = np.int32(2 * error + 2), top
             else:
-                limits[i] = -(1 << 30)  # so that nothing survives
                 outside += 1
         if 8 * outside > count:
             return r0
-        minima[:] = top
-        _walk(x, 2 * depth, count, packed, depth, begin, group, minima)
-        _limit(minima, limits, count, top)
-        # A survivor costs its lane's codewords in float64, the screen saves half of the others.
-        worth = count * (1 + begin.size // (64 * VECTORS * group))
+        found = _walk(x, 2 * depth, count, packed, depth, begin, margins, limits, hits, scores)
+        # A survivor costs its distance in float64, the screen saves half of the others' scores.
+        worth = count * (1 + begin.size // 64)
         if not _settle(
-            vectors, r0, count, codebook, dims, minima, limits, group, worth, codes, distances
+            vectors, r0, count, codebook, dims, limits, found, hits, scores, worth, codes, distances
         ):
             return r0
         for i in range(r0, r0 + count):
@@ -260,10 +258,12 @@ def _search_grid(
 
 
 @inline
-def _lanes(begin, group):
-    """The minima of a panel: (groups, PANEL, lanes)."""
-    width = WIDTH // begin.itemsize
-    return (begin.size // (VECTORS * width) + group - 1) // group * PANEL * width
+def _finite(z):
+    """Whether no entry is infinite or NaN."""
+    finite = True
+    for d in range(z.size):
+        finite &= np.isfinite(z[d])
+    return finite
 
 
 @associative
@@ -289,81 +289,110 @@ def _rounded(a, scale, x):
 
 
 @inline
-def _walk(x, stride, count, packed, depth, begin, group, minima):
-    """Score ``count`` rows with every codeword, block by block, and fold that into the minima."""
+def _room(begin):
+    """Arrays for hits and their scores: every block of every row of a panel, and one more."""
+    block = VECTORS * WIDTH // begin.itemsize
+    most = PANEL * begin.size // block + 1
+    return np.empty(most, np.int64), np.empty(most * block, begin.dtype)
+
+
+@inline
+def _walk(x, stride, count, packed, depth, begin, margins, limits, hits, scores):
+    """Score ``count`` rows with every codeword, block by block.
+
+    A row's limit is the lowest score that it has seen, plus its margin; a block with a score that
+    is not above it is a hit, and its scores are kept. Returns how many hits there are.
+    """
     width = WIDTH // begin.itemsize
-    blocks = begin.size // (VECTORS * width)
+    block = VECTORS * width
+    blocks = begin.size // block
     line = packed.size // (blocks * depth)
+    tile = np.empty(ROWS * block, begin.dtype)
+    found = 0
     for b in range(blocks):
-        place = b // group * PANEL * width
         for r in range(0, count, ROWS):  # the last tile may do rows that nobody asks for
             at = strided(r * stride, stride)
-            acc = start(begin, b * VECTORS * width, VECTORS)
+            acc = start(begin, b * block, VECTORS)
             p = b * depth * line
             for d in range(depth):
                 acc = step(acc, x, at, d, packed, p)
                 p += line
-            lowest(acc, minima, place + r * width)
+            if any_below(acc, limits, r):
+                keep(acc, tile)
+                for i in range(ROWS):  # without branches, which nobody could predict
+                    low = vector(tile, i * block)
+                    for j in range(0, block, width):
+                        low = lower(vector(tile, i * block + j), low)
+                        put(vector(tile, i * block + j), scores, found * block + j)
+                    hits[found] = b * PANEL + r + i
+                    limit, margin = limits[r + i], margins[r + i]
+                    found += (below(low, limit) != 0) & (margin > NEVER)
+                    new = smallest(low) + margin
+                    limits[r + i] = new if new < limit else limit
+    return found
 
 
 # --- What survives --------------------------------------------------------------------------------
 
 
 @inline
-def _limit(minima, limits, count, top):
-    """Make each row's margin its limit (``top``: all survive)."""
-    width = WIDTH // minima.itemsize
-    least = minima[: PANEL * width].copy()
-    for g in range(0, minima.size, PANEL * width):
-        for i in range(0, count * width, width):
-            put(lower(vector(minima, g + i), vector(least, i)), least, i)
-    for i in range(count):
-        if limits[i] < top:
-            limits[i] += smallest(vector(least, i * width))
-
-
-@inline
-def _settle(vectors, r0, count, codebook, dims, minima, limits, group, most, codes, distances):
-    """The definition, over the codewords of the lanes that survive; -1 and NaN for a row of which
-    none does. Returns False where more than ``most`` lanes would have to be looked at."""
-    width = WIDTH // minima.itemsize
-    size, part = codebook.size // dims, group * VECTORS * width  # codewords: all, of a group
-    best = np.full(PANEL, np.inf)
-    codes[r0 : r0 + count] = -1
-    for g in range(minima.size // (PANEL * width)):
-        for i in range(count):
-            bits = below(vector(minima, (g * PANEL + i) * width), limits[i])
-            lane = g * part
+def _settle(
+    vectors, r0, count, codebook, dims, limits, found, hits, scores, most, codes, distances
+):
+    """The definition, over the codewords of the hits that survive; -1 and NaN for a row of which
+    none does. Returns False where there are more than ``most``."""
+    width = WIDTH // scores.itemsize
+    size, block = codebook.size // dims, VECTORS * width
+    pairs, survivors = np.empty(most, np.int64), 0
+    for n in range(found):
+        b, i = hits[n] // PANEL, hits[n] % PANEL
+        for j in range(0, block, width):
+            bits, k = below(vector(scores, n * block + j), limits[i]), b * block + j
             while bits:
-                if bits & 1:
-                    most -= 1
-                    if most < 0:
+                if bits & 1 and k < size:
+                    if survivors == most:
                         return False
-                    for k in range(lane, min((g + 1) * part, size), width):
-                        place, code = (r0 + i) * dims, codes[r0 + i]
-                        total = _distance(vectors, place, codebook, k * dims, dims, best[i])
-                        if total < best[i] or code < 0 or (total == best[i] and k < code):
-                            best[i], codes[r0 + i] = total, k
+                    pairs[survivors] = i * size + k  # the codes of a row come in order
+                    survivors += 1
                 bits >>= 1
-                lane += 1
-    for i in range(r0, r0 + count):
-        distances[i] = best[i - r0] if codes[i] >= 0 else np.nan
+                k += 1
+    best, terms = np.empty(PANEL), np.empty(FOUR * dims)
+    for i in range(count):
+        codes[r0 + i], best[i] = -1, np.inf
+    for n in range(0, survivors, FOUR):
+        for j in range(FOUR):
+            pair = pairs[min(n + j, survivors - 1)]
+            _terms(vectors, (r0 + pair // size) * dims, codebook, pair % size * dims, dims,
+                   terms, j * dims)
+        totals = _totals(terms, dims)
+        for j in range(min(FOUR, survivors - n)):
+            i, k = pairs[n + j] // size, pairs[n + j] % size
+            if totals[j] < best[i] or codes[r0 + i] < 0:
+                codes[r0 + i], best[i] = k, totals[j]
+    for i in range(count):
+        distances[r0 + i] = best[i] if codes[r0 + i] >= 0 else np.nan
     return True
 
 
 @inline
-def _distance(vectors, place, codebook, at, dims, bound):
-    """The squared distance, by its definition; or, once that exceeds the bound, what it has come
-    to."""
-    total = 0.0
-    whole = dims - dims % 8
-    for begin in range(0, whole, 8):
-        for d in range(8):  # a constant, so that all but the additions are done at once
-            difference = np.float64(vectors[place + begin + d]) - codebook[at + begin + d]
-            total += difference * difference
-        if total > bound:
-            return total
+def _terms(vectors, p, codebook, q, dims, terms, place):
+    """The terms of a squared distance, in float64: ``terms[place:]``."""
+    whole = dims - dims % (WIDTH // 8)
+    for d in range(0, whole, WIDTH // 8):
+        put(squares(vectors, p + d, codebook, q + d), terms, place + d)
     for d in range(whole, dims):
-        difference = np.float64(vectors[place + d]) - codebook[at + d]
-        total += difference * difference
-    return total
+        difference = np.float64(vectors[p + d]) - codebook[q + d]
+        terms[place + d] = difference * difference
+
+
+@inline
+def _totals(terms, dims):
+    """The sums of FOUR distances, each in its order. Each addition waits for the last one: so the
+    four go side by side."""
+    a = b = c = d = 0.0
+    for n in range(dims):
+        a += terms[n]
+        b += terms[dims + n]
+        c += terms[2 * dims + n]
+        d += terms[3 * dims + n]
+    return a, b, c, d

@@ -86,10 +86,14 @@ _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-inline = numba.njit(**_OPTIONS)  # for what kernels call
+_OPTIONS = {
+    "nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True
+}  # fmt: skip
+inline = numba.njit(no_cpython_wrapper=True, **_OPTIONS)  # for what kernels call
 # For sums whose order is free: they alone are given to the vectorizer to rearrange.
-associative = numba.njit(fastmath={"reassoc", "contract", "nsz"}, **_OPTIONS)
+associative = numba.njit(
+    no_cpython_wrapper=True, fastmath={"reassoc", "contract", "nsz"}, **_OPTIONS
+)
 
 
 def _numba(dtype: Any) -> Any:

@@ -144,6 +144,12 @@ class _Code:
             return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
         return self.builder.select(self.builder.fcmp_ordered("<", x, y), x, y)
 
+    def not_above(self, x: Any, limit: Any) -> Any:
+        """Which entries are not above the limit: NaN is not."""
+        if isinstance(x.type.element, ir.IntType):
+            return self.builder.icmp_signed("<=", x, limit)
+        return self.builder.fcmp_unordered("<=", x, limit)
+
 
 def _grid(tile: Any) -> Any:
     """(row, vector, place in the tuple) of every vector of a tile."""
@@ -281,21 +287,36 @@ def totals(typing, acc):
 
 
 @intrinsic
-def lowest(typing, acc, minima, place):
-    """Fold each row's vectors into one, and into the running ``minima[place + i * lanes:]``."""
+def any_below(typing, acc, limits, place):
+    """Whether any row has an entry that is not above its limit, ``limits[place + i]``."""
 
     def generate(*given):
         code = _Code(*given)
-        for i in range(ROWS):
-            at = code.values[2], i * acc.dtype.lanes
-            least = code.vector(1, *at)
-            for row, _, k in _grid(acc):
-                if row == i:
-                    least = code.lower(code.entry(0, k), least)
-            code.put(least, 1, *at)
+        builder, count = code.builder, acc.dtype.lanes
+        lowest = [code.entry(0, k) for _, j, k in _grid(acc) if j == 0]
+        for i, j, k in _grid(acc):
+            lowest[i] = code.lower(code.entry(0, k), lowest[i]) if j else lowest[i]
+        found = ir.VectorType(ir.IntType(1), count)([0] * count)
+        for i, row in enumerate(lowest):
+            limit = builder.load(code.place(1, code.values[2], i))
+            found = builder.or_(found, code.not_above(row, code.everywhere(limit, count)))
+        lanes = builder.bitcast(found, ir.IntType(count))
+        return builder.icmp_unsigned("!=", lanes, lanes.type(0))
+
+    return types.boolean(acc, limits, types.intp), generate
+
+
+@intrinsic
+def keep(typing, acc, y):
+    """``y[:] = acc``, row after row."""
+
+    def generate(*given):
+        code = _Code(*given)
+        for _, _, k in _grid(acc):
+            code.put(code.entry(0, k), 1, k * acc.dtype.lanes)
         return code.context.get_dummy_value()
 
-    return types.void(acc, minima, types.intp), generate
+    return types.void(acc, y), generate
 
 
 @intrinsic
@@ -378,12 +399,30 @@ def below(typing, x, limit):
         code = _Code(*given)
         builder, (x, limit) = code.builder, code.values
         limit = code.everywhere(limit, x.type.count)
-        integers = isinstance(x.type.element, ir.IntType)
-        compare = builder.icmp_signed if integers else builder.fcmp_ordered
-        lanes = builder.bitcast(compare("<=", x, limit), ir.IntType(x.type.count))
+        lanes = builder.bitcast(code.not_above(x, limit), ir.IntType(x.type.count))
         return builder.zext(lanes, INDEX)
 
     return types.intp(x, x.dtype), generate
+
+
+@intrinsic
+def squares(typing, x, p, y, q):
+    """``(x[p:] - y[q:])^2`` in float64, as many as a register holds."""
+    wide = Vector(types.float64)
+
+    def generate(*given):
+        code = _Code(*given)
+        _, p, _, q = code.values
+        kind = ir.VectorType(code.context.get_value_type(x.dtype), wide.lanes)
+        entries = [code.load(code.place(a, at), kind, x.dtype.bitwidth // 8)
+                   for a, at in ((0, p), (2, q))]
+        if x.dtype is not types.float64:
+            double = code.context.get_value_type(wide)
+            entries = [code.builder.fpext(each, double) for each in entries]
+        difference = code.builder.fsub(*entries)
+        return code.builder.fmul(difference, difference)
+
+    return wide(x, types.intp, y, types.intp), generate
 
 
 @intrinsic
