@@ -71,9 +71,7 @@ def array(dtype: Any) -> Any:
 
 def flat(x: Any) -> Any:
     """The entries of an array one after the other, aligned: itself where that is possible."""
-    if not (x.flags.c_contiguous and x.flags.aligned):
-        x = numpy.require(x, requirements=["C", "A"])
-    return x.reshape(-1)
+    return (numpy.ascontiguousarray(x) if x.flags.aligned else x.copy()).reshape(-1)
 
 
 def _renew_lock() -> None:

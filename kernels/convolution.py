@@ -40,42 +40,43 @@ from .tile import (
     totals,
 )
 
-SMALL = 1 << 20  # multiplications that are worth a call
+SMALL = 3 << 19  # multiplications that are worth a call
 CACHED = 1 << 15  # bytes of images that the weights' gradient walks over again and again
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where: Any) -> Any:
     """See ``reference.conv2d``."""
-    grid = _grid(where)
-    size = reference.output_size(x.shape, weight.shape, *grid)
-    reference.check_bias(bias, weight.shape[3])
+    grid = _grid(**where)
     if not _suits(grid.groups, x, weight, bias):
         return reference.conv2d(x, weight, bias, relu=relu, **where)
-    return _gather(x, weight, bias, _plan(x.shape[1:3], size, weight.shape[:2], grid, False), relu)
+    return _gather(x, weight, bias, _forward(x.shape, weight.shape, grid), relu)
 
 
 def conv2d_input(
     g: Any, weight: Any, bias: Any = None, *, size: Any, relu: bool = False, **where: Any
 ) -> Any:
     """See ``reference.conv2d_input``."""
-    grid = _grid(where)
-    reference.check_input(g, weight, bias, size, *grid)
+    grid = _grid(**where)
     if not _suits(grid.groups, g, weight, bias):
         return reference.conv2d_input(g, weight, bias, size=size, relu=relu, **where)
-    plan = _plan(g.shape[1:3], tuple(size), weight.shape[:2], grid, True)
+    plan = _backward(g.shape, weight.shape, tuple(size), grid)
     return _gather(g, weight.swapaxes(2, 3), bias, plan, relu)
 
 
-def _grid(where: dict[str, Any]) -> Grid:
+def _grid(
+    stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1), groups: int = 1
+) -> Grid:
     """A Grid that can be looked up: its pairs may come as lists."""
-    pairs: dict[str, Any] = {k: v if k == "groups" else tuple(v) for k, v in where.items()}
-    return Grid(**pairs)
+    return Grid(tuple(stride), tuple(padding), tuple(dilation), groups)
 
 
 def _suits(groups: int, *arrays: Any) -> bool:
     """Whether the tile can do it: one group, and one dtype that it is compiled for."""
-    dtypes = {a.dtype for a in arrays if a is not None}
-    return groups == 1 and dtypes in ({np.dtype(np.float32)}, {np.dtype(np.float64)})
+    dtype = arrays[0].dtype
+    return groups == 1 and dtype in _FLOATS and all(a is None or a.dtype == dtype for a in arrays)
+
+
+_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
 # --- Forward, and the gradient of the images ------------------------------------------------------
@@ -99,6 +100,19 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
+def _forward(x: tuple[int, ...], weight: tuple[int, ...], grid: Grid) -> Plan:
+    """From images to results, of these shapes."""
+    size = reference.output_size(x, weight, *grid)
+    return _plan((x[1], x[2]), size, (weight[0], weight[1]), grid, False)
+
+
+@functools.lru_cache(maxsize=64)
+def _backward(g: tuple[int, ...], weight: tuple[int, ...], size: Pair, grid: Grid) -> Plan:
+    """From results to images of this size."""
+    reference.check_input(g, weight, size, *grid)
+    return _plan((g[1], g[2]), size, (weight[0], weight[1]), grid, True)
+
+
 def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -> Plan:
     high, wide = (
         _classes(source[i], target[i], kernel[i], grid.stride[i], grid.padding[i],
@@ -163,6 +177,7 @@ def _runs(taps: tuple[Pair, ...]) -> list[list[int]]:
 def _gather(x: Any, weight: Any, bias: Any, plan: Plan, relu: bool) -> Any:
     """weight (kh, kw, inputs, outputs), by which each pixel sums what its taps read of x."""
     batch, (inputs, outputs), width = len(x), weight.shape[2:], lanes(x.dtype)
+    reference.check_bias(bias, outputs)
     vectors = VECTORS if -outputs % (VECTORS * width) < VECTORS // 2 * width else VECTORS // 2
     y = np.empty((batch, *plan.size, outputs), x.dtype)
     lines = weight[plan.order].reshape(-1, outputs)  # one for each step of the walk
@@ -285,26 +300,37 @@ def _places(first, pixels, c, batch, image, channels, part, parts):
 
 def conv2d_weight(x: Any, g: Any, *, size: Any, **where: Any) -> Any:
     """See ``reference.conv2d_weight``."""
-    grid = _grid(where)
-    shape = reference.check_weight(x, g, size, *grid)
+    grid, size = _grid(**where), tuple(size)
     if not _suits(grid.groups, x, g):
         return reference.conv2d_weight(x, g, size=size, **where)
-    size = tuple(size)
+    shape = reference.check_weight(x.shape, g.shape, size, *grid)
     taps, inputs, outputs = size, x.shape[3], g.shape[3]
-    if inputs < ROWS and size[1] > 1 and grid.dilation[1] == 1:
-        # Too few channels to fill a tile: a result's taps along a line are neighbours, and join.
+    joined = inputs < ROWS and size[1] > 1 and grid.dilation[1] == 1
+    if joined:  # too few channels to fill a tile: a result's taps along a line are neighbours
         down, across = grid.padding
-        x = np.pad(x, ((0, 0), (0, 0), (across, across), (0, 0)))
+        x = _roomy(x, across)
         taps, inputs, grid = (size[0], 1), size[1] * inputs, grid._replace(padding=(down, 0))
     block = VECTORS * lanes(x.dtype)
-    swapped = taps == size and -outputs % block * inputs > -inputs % block * outputs  # waste less
-    x, g = (_filled_up(x), g) if swapped else (x, _filled_up(g))
-    walk = _walk(x.shape[1:], g.shape[1:], taps, grid)
-    if swapped:
+    if not joined and -outputs % block * inputs > -inputs % block * outputs:  # waste less
+        x, g = _filled_up(x), _roomy(g, 0) if outputs < ROWS else g
+        walk = _walk(x.shape[1:], g.shape[1:], taps, grid)
         sums = _outer(g, outputs, x, inputs, walk.y, walk.x, walk.bands).swapaxes(1, 2)
     else:
+        x, g = _roomy(x, 0) if inputs < ROWS and not joined else x, _filled_up(g)
+        walk = _walk(x.shape[1:], g.shape[1:], taps, grid)
         sums = _outer(x, inputs, g, outputs, walk.x, walk.y, walk.bands)
     return np.ascontiguousarray(sums).reshape(shape)
+
+
+def _roomy(images: Any, across: int) -> Any:
+    """The images, with columns of zeros on both sides, in memory that goes on behind them: a tile
+    with more rows than there are channels reads past the end."""
+    batch, height, width, channels = images.shape
+    shape = batch, height, width + 2 * across, channels
+    size = math.prod(shape)
+    wide = np.zeros(size + ROWS, images.dtype)[:size].reshape(shape)
+    wide[:, :, across : across + width] = images
+    return wide
 
 
 def _filled_up(images: Any) -> Any:
@@ -353,9 +379,9 @@ def _outer(
     tiles, blocks = -(-left // ROWS), -(-right // block)
     sums = np.zeros((tiles, taps, blocks, ROWS, block), x.dtype)
     compute, units = _correlate[x.dtype], tiles * taps
-    # A tile starts early enough to end with the channels; where it is wider, it reads past the end.
-    entries = flat(x) if left >= ROWS else np.append(flat(x), np.zeros(ROWS, x.dtype))
+    # A tile starts early enough to end with the channels.
     starts = np.maximum(0, np.minimum(np.arange(tiles) * ROWS, left - ROWS))
+    entries = x.base.reshape(-1) if left < ROWS else flat(x)  # with what is behind roomy images
     arrays = entries, flat(y), sums.reshape(-1)
     parts = threads() if len(x) * len(x_places) * left * right > SMALL else 1
 

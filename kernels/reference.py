@@ -330,8 +330,9 @@ def conv2d_input(
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
-    expected = check_input(g, weight, bias, size, stride, padding, dilation, groups)
+    expected = check_input(g.shape, weight.shape, size, stride, padding, dilation, groups)
     kh, kw, within, channels = weight.shape
+    check_bias(bias, within * groups)
     shape = (len(g), *size, within * groups)
     # A dilated kernel with a stride becomes a dense one with zeros in between.
     steps = [d if s == 1 else 1 for s, d in zip(stride, dilation)]
@@ -359,14 +360,15 @@ def conv2d_input(
     return _finished(out, bias, relu)
 
 
-def check_input(g, weight, bias, size, stride, padding, dilation, groups) -> Pair:
-    """(oh, ow) of the convolution whose gradient g is, if that fits."""
-    shape = (len(g), *size, weight.shape[2] * groups)
-    expected = output_size(shape, weight.shape, stride, padding, dilation, groups)
-    if g.shape[1:] != (*expected, weight.shape[3]):
-        raise ValueError(f"size {size} and weight {weight.shape} need g (batch, *{expected},"
-                         f" {weight.shape[3]}), got {g.shape}")
-    check_bias(bias, shape[3])
+def check_input(shape, weight_shape, size, stride, padding, dilation, groups) -> Pair:
+    """(oh, ow) of the convolution whose gradient has this shape, if that fits."""
+    images = (shape[0], *size, weight_shape[2] * groups)
+    expected = output_size(images, weight_shape, stride, padding, dilation, groups)
+    if shape[1:] != (*expected, weight_shape[3]):
+        raise ValueError(
+            f"size {size} and weight {weight_shape} need g (batch, *{expected}, {weight_shape[3]}),"
+            f" got {shape}"
+        )
     return expected
 
 
@@ -387,7 +389,7 @@ def conv2d_weight(
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """
-    shape = check_weight(x, g, size, stride, padding, dilation, groups)
+    shape = check_weight(x.shape, g.shape, size, stride, padding, dilation, groups)
     within, channels = shape[2:]
     dtype = xp.result_type(x, g)
     total = xp.zeros((groups, size[0] * size[1] * within, channels // groups), dtype)
@@ -397,14 +399,14 @@ def conv2d_weight(
     return total.swapaxes(0, 1).reshape(shape)
 
 
-def check_weight(x, g, size, stride, padding, dilation, groups) -> tuple[int, ...]:
+def check_weight(shape, g_shape, size, stride, padding, dilation, groups) -> tuple[int, ...]:
     """The shape of the weights that a convolution from x to g has, if there can be one."""
-    shape = (*size, x.shape[3] // max(groups, 1), g.shape[3])
-    expected = output_size(x.shape, shape, stride, padding, dilation, groups)
-    if g.shape[:3] != (len(x), *expected):
-        raise ValueError(f"x {x.shape} and size {size} need g {(len(x), *expected, shape[3])},"
-                         f" got {g.shape}")
-    return shape
+    weight_shape = (*size, shape[3] // max(groups, 1), g_shape[3])
+    expected = output_size(shape, weight_shape, stride, padding, dilation, groups)
+    if g_shape[:3] != (shape[0], *expected):
+        needed = (shape[0], *expected, g_shape[3])
+        raise ValueError(f"x {shape} and size {size} need g {needed}, got {g_shape}")
+    return weight_shape
 
 
 def output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:

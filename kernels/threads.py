@@ -2,8 +2,9 @@
 
 A compiled kernel gives up Python's global lock, so ordinary threads run it side by side. They wait
 without spinning, and so leave BLAS's threads alone; they may be called from any thread, and a
-forked child starts its own. Which thread does which piece never changes a result: every piece
-writes what no other piece writes.
+forked child starts its own. Only who waits for the last piece of his own call watches for a moment,
+because to be woken takes as long as a small piece. Which thread does which piece never changes a
+result: every piece writes what no other piece writes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+
+import numpy as np
+from numba import types
+
+from .compiler import array, kernel
+from .tile import current
+
+WATCHED = 20_000  # looks at a flag, some 50 microseconds, before its thread goes to sleep
 
 _tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _workers = 0  # threads that wait for tasks
@@ -44,7 +53,7 @@ def share(work: Callable[[int], None], pieces: int) -> None:
         for i in range(pieces):
             work(i)
         return
-    places, finished = itertools.count(), SimpleQueue[int]()
+    places, finished, flags = itertools.count(), SimpleQueue[int](), np.zeros(pieces, np.uint8)
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -56,10 +65,12 @@ def share(work: Callable[[int], None], pieces: int) -> None:
                 errors.append(error)
             finally:
                 finished.put(i)
+                flags[i] = 1
 
     for _ in range(helpers):
         _tasks.put(run)  # one that comes too late finds no piece left
     run()
+    _watch[flags.dtype](flags, WATCHED)
     done = 0
     while done < pieces:
         try:
@@ -69,6 +80,16 @@ def share(work: Callable[[int], None], pieces: int) -> None:
             errors.append(error)
     if errors:
         raise errors.pop()
+
+
+@kernel(lambda f: (array(f), types.intp))
+def _watch(flags, looks):
+    """Return when all flags are set, or after so many looks."""
+    for i in range(flags.size):
+        while not current(flags, i):
+            looks -= 1
+            if looks < 0:
+                return
 
 
 def _start(wanted: int) -> int:

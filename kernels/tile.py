@@ -434,3 +434,18 @@ def smallest(typing, x):
         return code.reduce(code.values[0], code.lower)
 
     return x.dtype(x), generate
+
+
+# --- What other threads write ---------------------------------------------------------------------
+
+
+@intrinsic
+def current(typing, values, place):
+    """``values[place]`` as it is in memory now, not as it was when last read."""
+
+    def generate(*given):
+        code = _Code(*given)
+        size = values.dtype.bitwidth // 8
+        return code.builder.load_atomic(code.place(0, code.values[1]), "acquire", size)
+
+    return values.dtype(values, types.intp), generate

@@ -49,6 +49,7 @@ from minae.kernels import (  # noqa: E402
     convolution,
     reference,
     scattering,
+    threads,
     updates,
 )
 
@@ -137,6 +138,9 @@ for dtype in ("f4", "f8"):
         updates.adam(*arrays, 1, 0.1, (0.9, 0.999), 1e-8, 0.1)
         updates.sgd(*arrays[:3], 0.1, 0.9, 0.1)
         assert all(np.isfinite(a).all() for a in arrays)
+
+for flags in (np.zeros(0, np.uint8), np.ones(3, np.uint8), np.zeros(3, np.uint8)):
+    threads._watch[flags.dtype](flags, 5)
 
 assert called == set(compiler._kernels), "a kernel that is not called here"
 print(f"{len(allocated)} arrays within kernels, {math.fsum(allocated):.0f} bytes")

@@ -1,6 +1,7 @@
 """Work in pieces over threads: all of it is done, whatever the threads do."""
 
 import threading
+import time
 
 import pytest
 
@@ -19,6 +20,13 @@ def test_every_piece_is_done_once(fast, threads, count, pieces):
     done = []
     fast.share(done.append, pieces)
     assert sorted(done) == list(range(pieces))
+
+
+def test_a_piece_that_takes_longer_than_one_watches_is_waited_for(fast, threads):
+    threads(2)
+    done = []
+    fast.share(lambda piece: (time.sleep(0.02), done.append(piece)), 3)
+    assert sorted(done) == [0, 1, 2]
 
 
 def test_where_no_thread_can_be_started_the_caller_does_it_all(fast, threads, monkeypatch):
