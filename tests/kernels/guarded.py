@@ -81,7 +81,7 @@ compiler.Kernel.__getitem__ = get
 
 if side == "stray":
     x = np.ones(5, "f4")
-    scattering._add[x.dtype](x, np.zeros(1, np.int64), x.copy(), 5, 0, 6, 1)
+    scattering._add[x.dtype](x, np.ones(1, np.int64), x.copy(), 5, 0, 2, 2)
 
 rng = np.random.default_rng(0)
 
