@@ -28,7 +28,6 @@ from numba.core.registry import cpu_target
 
 from . import Unavailable
 
-
 LINE = 64  # bytes of a cache line
 
 
