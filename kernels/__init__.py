@@ -34,7 +34,7 @@ __all__ = [
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
     "nearest": "codebook", "prepare": "codebook", "scatter_sum": "scattering",
-    "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "convolution",
+    "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "correlation",
     "relu": "updates", "gate": "updates", "sgd": "updates", "adam": "updates",
 }  # fmt: skip
 

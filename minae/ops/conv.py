@@ -9,7 +9,7 @@ from __future__ import annotations
 import minae.kernels as kernels
 
 from ..engine import primitive
-from ..kernels.reference import Grid  # noqa: F401  (a public name of ops)
+from ..kernels.patches import Grid  # noqa: F401  (a public name of ops)
 from .elementwise import gate
 from .linalg import _einsum
 

@@ -47,6 +47,8 @@ from minae.kernels import (  # noqa: E402
     codebook,
     compiler,
     convolution,
+    correlation,
+    patches,
     reference,
     scattering,
     threads,
@@ -81,7 +83,7 @@ compiler.Kernel.__getitem__ = get
 
 if side == "stray":
     x = np.ones(5, "f4")
-    scattering._add[x.dtype](x, np.ones(1, np.int64), x.copy(), 5, 0, 2, 2)
+    scattering._add[x.dtype](x, np.ones(1, np.int64), x.copy(), 5, 0, 1, 0, 2, 2)
 
 rng = np.random.default_rng(0)
 
@@ -110,6 +112,10 @@ for dtype in ("f4", "f8"):
         same("nearest", codebook, vectors, prepared, nonfinite="mask")
         prepared.grid = None
         same("nearest", codebook, vectors, prepared, nonfinite="mask")
+    falling = codebook.prepare(np.arange(700, 0, -1).astype(dtype)[:, None])
+    for _ in range(2):  # every block is a hit, of every row
+        same("nearest", codebook, np.zeros((2 * codebook.PANEL + 1, 1), dtype), falling)
+        falling.grid = None
     rows = convolution.ROWS
     for inputs, outputs in [
         (1, 1), (2, 3), (3, block), (rows - 1, block + 1), (rows, 5), (rows + 1, block - 1),
@@ -121,13 +127,13 @@ for dtype in ("f4", "f8"):
         ]:  # fmt: skip
             for batch in (0, 1, 3):
                 x, weight = integers(batch, 5, 7, inputs), integers(*kernel, inputs, outputs)
-                size = reference.output_size(x.shape, weight.shape, **{
+                size = patches.output_size(x.shape, weight.shape, **{
                     "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, **grid
                 })
                 y = integers(batch, *size, outputs)
                 same("conv2d", convolution, x, weight, integers(outputs), relu=True, **grid)
                 same("conv2d_input", convolution, y, weight, size=(5, 7), **grid)
-                same("conv2d_weight", convolution, x, y, size=kernel, **grid)
+                same("conv2d_weight", correlation, x, y, size=kernel, **grid)
     for n, columns, count in [(0, 3, 2), (1, 1, 1), (9, 5, 3), (70, 17, 8), (33, 64, 40)]:
         codes = rng.integers(0, count, n)
         same("scatter_sum", scattering, integers(n, columns), codes, count)

@@ -1,11 +1,13 @@
 """The compiled convolutions against the reference, as close as rounding lets them, and PyTorch."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from minae.kernels import reference
+from minae.kernels import patches, reference
 
 pytestmark = pytest.mark.kernels
 
@@ -13,8 +15,18 @@ CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 70]) | st.integ
 
 
 @pytest.fixture(scope="session")
-def fast(compiled):
-    return compiled("convolution")
+def modules(compiled):
+    return compiled("convolution"), compiled("correlation")
+
+
+@pytest.fixture(scope="session")
+def fast(modules):
+    convolution, correlation = modules
+    return SimpleNamespace(
+        conv2d=convolution.conv2d,
+        conv2d_input=convolution.conv2d_input,
+        conv2d_weight=correlation.conv2d_weight,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +42,7 @@ class Case:
         self.grid, self.size, self.taps = grid, size, kernel
         self.relu = {"relu": relu}
         shapes = (batch, *size, inputs), (*kernel, inputs, outputs)
-        ends = reference.output_size(*shapes, *grid.values(), 1)
+        ends = patches.output_size(*shapes, *grid.values(), 1)
         shapes += (batch, *ends, outputs), (outputs,), (inputs,)
         self.x, self.weight, self.y, *biases = (
             rng.standard_normal(shape).astype(dtype) for shape in shapes
@@ -141,8 +153,8 @@ def test_the_trio_equals_torch(fast, torch, case):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_every_remainder_of_the_channels(fast, dtype):
-    block = fast.VECTORS * fast.lanes(np.dtype(dtype))
+def test_every_remainder_of_the_channels(fast, modules, dtype):
+    block = modules[0].VECTORS * modules[0].lanes(np.dtype(dtype))
     for channels in range(1, min(2 * block, 70) + 2):
         for case in (plain(dtype, channels, 3), plain(dtype, 5, channels)):
             check(case, case.trio(fast), case.exact()[0].trio(reference))
@@ -184,9 +196,9 @@ def test_relu_lets_nan_through(fast, outputs):
     assert forward[0].min() == backward[0].min() == 0
 
 
-def test_groups_and_mixed_dtypes_go_to_the_reference(fast, monkeypatch):
-    monkeypatch.setattr(fast, "_convolve", None)
-    monkeypatch.setattr(fast, "_correlate", None)
+def test_groups_and_mixed_dtypes_go_to_the_reference(fast, modules, monkeypatch):
+    monkeypatch.setattr(modules[0], "_convolve", None)
+    monkeypatch.setattr(modules[1], "_correlate", None)
     mixed = plain("f4", 4, 6)
     mixed.weight, mixed.y = mixed.weight.astype("f8"), mixed.y.astype("f8")
     groups = plain("f4", 4, 6, bias=False)
@@ -208,10 +220,11 @@ def test_groups_and_mixed_dtypes_go_to_the_reference(fast, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("channels", [(1, 33), (17, 5), (64, 64)])
-def test_no_number_of_threads_changes_a_bit(fast, threads, monkeypatch, dtype, channels):
+def test_no_number_of_threads_changes_a_bit(fast, modules, threads, monkeypatch, dtype, channels):
     case = plain(dtype, *channels, relu=True, stride=(2, 1))
     want = [a.tobytes() for a in case.trio(fast)]
-    monkeypatch.setattr(fast, "SMALL", 0)
+    for module in modules:
+        monkeypatch.setattr(module, "SMALL", 0)
     for count in (1, 2, 3, 4):
         threads(count)
         assert [a.tobytes() for a in case.trio(fast)] == want
@@ -254,6 +267,8 @@ def test_errors_are_those_of_the_reference(fast):
         lambda form: form.conv2d(x, weight, stride=(0, 1)),
         lambda form: form.conv2d(x, weight, padding=(0, -1)),
         lambda form: form.conv2d(ones((5, 5, 4)), weight),
+        lambda form: form.conv2d(ones((2, 5, 5, 0)), ones((3, 3, 0, 6))),
+        lambda form: form.conv2d(x, ones((3, 3, 4, 0))),
         lambda form: form.conv2d_input(y, weight, size=(6, 5)),
         lambda form: form.conv2d_input(y, weight, ones(6), size=(5, 5)),
         lambda form: form.conv2d_input(ones((2, 3, 3, 5)), weight, size=(5, 5)),

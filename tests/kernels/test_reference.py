@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minae.kernels import reference
+from minae.kernels import patches, reference
 from minae.kernels.reference import conv2d, conv2d_input, conv2d_weight, erf, nearest, scatter_sum
 
 
@@ -285,7 +285,7 @@ def test_conv2d_trio_against_loops(array, numpy, case):
     expected = naive_conv2d(x, weight, **how)
     g = rng.standard_normal(expected.shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference, "_COLUMNS", block)
+        patch.setattr(patches, "_COLUMNS", block)
         out = numpy(conv2d(array(x), array(weight), **how))
         dx = numpy(conv2d_input(array(g), array(weight), size=x.shape[1:3], **how))
         dw = numpy(conv2d_weight(array(x), array(g), size=weight.shape[:2], **how))
