@@ -290,9 +290,9 @@ def _rounded(a, scale, x):
 
 @inline
 def _room(begin):
-    """Arrays for hits and their scores: every block of every row of a panel, and one more."""
+    """Arrays for hits and their scores: every block of every row of a panel."""
     block = VECTORS * WIDTH // begin.itemsize
-    most = PANEL * begin.size // block + 1
+    most = PANEL * begin.size // block
     return np.empty(most, np.int64), np.empty(most * block, begin.dtype)
 
 

@@ -24,9 +24,18 @@ def test_every_piece_is_done_once(fast, threads, count, pieces):
 
 def test_a_piece_that_takes_longer_than_one_watches_is_waited_for(fast, threads):
     threads(2)
-    done = []
-    fast.share(lambda piece: (time.sleep(0.02), done.append(piece)), 3)
-    assert sorted(done) == [0, 1, 2]
+    done, begun = [], threading.Event()
+
+    def work(piece):
+        if threading.current_thread().name == "minae":
+            begun.set()
+            time.sleep(0.05)
+        else:
+            begun.wait(10)
+        done.append(piece)
+
+    fast.share(work, 2)
+    assert sorted(done) == [0, 1]
 
 
 def test_where_no_thread_can_be_started_the_caller_does_it_all(fast, threads, monkeypatch):
