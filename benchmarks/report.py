@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SCRIPTS = {  # in the order of the report, with the options that measure well
     "nearest": "--rounds 2 --target 0.3", "scaling": "--rounds 2 --target 0.3",
     "conv": "--rounds 3 --target 0.3", "roofline": "--rounds 2 --target 0.3",
-    "sums": "--rounds 5 --target 0.3", "step": "--rounds 5 --target 2", "memory": "--rounds 3",
+    "sums": "--rounds 7 --target 0.3", "step": "--rounds 5 --target 1.5", "memory": "--rounds 3",
     "compile": "--rounds 3", "overhead": "--rounds 9 --target 0.6", "imports": "--rounds 10",
 }
 PICTURES = {
