@@ -94,14 +94,17 @@ def _fall_back(error: Exception) -> None:
 _fallen: list[Exception] = []
 
 
-def warm_up(dtypes: Iterable[str] = ("float32", "float64")) -> None:
+def warm_up(dtypes: str | Iterable[str] = ("float32", "float64")) -> None:
     """Compile every kernel now, or load it from the cache, where otherwise the first call would.
 
     ``dtypes`` names those of the arrays that will come. Prints a line on standard error if anything
     has to be compiled. Does nothing where the reference computes, as by ``MINAE_KERNELS=reference``
     or on CuPy. Where a kernel does not compile, it falls back with a warning, or raises
-    ``Unavailable``, as the kernels do.
+    ``Unavailable``, as the kernels do. Raises ValueError for any other dtype.
     """
+    dtypes = [dtypes] if isinstance(dtypes, str) else list(dtypes)
+    if unknown := set(map(str, dtypes)) - {"float32", "float64"}:
+        raise ValueError(f"kernels are compiled for float32 and float64, not {sorted(unknown)}")
     for kernel in FORMS:
         form(kernel)
     if _choice() != "reference" and not _fallen:

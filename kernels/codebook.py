@@ -53,7 +53,7 @@ from .tile import (
 PANEL = 48  # rows that are screened together: a multiple of ROWS
 REACH = 1 << 14  # the longest codeword, in units of the grid
 FOUR = 4  # distances that are added up at once
-NEVER = -1  # the margin of a row of which nothing is to survive
+NEVER = -1  # the margin of a row that is left out: a limit alone would let a NaN score through
 LATER = -2  # the code of a row that is left to the float screen
 SMALL = 1 << 20  # multiplications that are not worth a second thread
 PIECE = 1536  # rows that a thread takes at a time

@@ -61,6 +61,7 @@ def prepare(codebook: Array) -> Prepared:
 
 def checked(codebook: Array) -> Array:
     """A copy of the codebook, in row-major order, once nothing is wrong with it."""
+    _check_arrays(codebook)
     if codebook.ndim != 2 or 0 in codebook.shape:
         problem = "is empty" if codebook.ndim == 2 else "must be (K, D)"
         raise ValueError(f"the codebook {problem}: {codebook.shape}")
@@ -108,6 +109,7 @@ def entries(codebook: Array | Prepared) -> Array:
 
 def check_nearest(vectors: Array, codebook: Array | Prepared, nonfinite: str) -> Any:
     """The common dtype of vectors and codebook, once their shapes and dtypes fit."""
+    _check_arrays(vectors, entries(codebook))
     if nonfinite not in ("raise", "mask"):
         raise ValueError(f"nonfinite must be 'raise' or 'mask', not {nonfinite!r}")
     if vectors.ndim < 1 or codebook.ndim != 2 or vectors.shape[-1] != codebook.shape[1]:
@@ -119,6 +121,13 @@ def check_nearest(vectors: Array, codebook: Array | Prepared, nonfinite: str) ->
         raise ValueError(f"the codebook is empty: {codebook.shape}, vectors {vectors.shape}")
     _check_dtype(vectors, codebook)
     return xp.result_type(vectors.dtype, codebook.dtype)
+
+
+def _check_arrays(*given: Any) -> None:
+    for each in given:
+        if not isinstance(each, xp.ndarray):
+            kind = type(each).__name__
+            raise TypeError(f"vectors and codebook must be arrays, not {kind} (of a Tensor: .data)")
 
 
 def _check_dtype(*arrays: Any) -> None:

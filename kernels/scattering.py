@@ -26,7 +26,7 @@ SMALL = 1 << 17  # entries that are not worth a second thread
 def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     """See ``reference.scatter_sum``."""
     reference.check_scatter(values, codes)
-    if values.dtype not in (np.float32, np.float64):
+    if values.dtype not in (np.float32, np.float64) or count < 0:
         return reference.scatter_sum(values, codes, count)
     columns, places = values.shape[-1], flat(codes.astype(np.int64, copy=False))
     large = values.size > SMALL

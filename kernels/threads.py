@@ -53,6 +53,7 @@ def share(work: Callable[[int], None], pieces: int) -> None:
         for i in range(pieces):
             work(i)
         return
+    watch = _watch[np.dtype(np.float32)]  # compiled before anything is shared
     places, finished, flags = itertools.count(), SimpleQueue[int](), np.zeros(pieces, np.uint8)
     errors: list[BaseException] = []
 
@@ -64,25 +65,24 @@ def share(work: Callable[[int], None], pieces: int) -> None:
             except BaseException as error:
                 errors.append(error)
             finally:
+                flags[i] = 1  # first: so whoever misses a flag has an item to come
                 finished.put(i)
-                flags[i] = 1
 
     for _ in range(helpers):
         _tasks.put(run)  # one that comes too late finds no piece left
     run()
-    _watch[flags.dtype](flags, WATCHED)
-    done = 0
-    while done < pieces:
+    while not flags.all():
         try:
-            finished.get()
-            done += 1
+            watch(flags, WATCHED)
+            while not flags.all():
+                finished.get()
         except KeyboardInterrupt as error:  # others still write: it has to wait
             errors.append(error)
     if errors:
         raise errors.pop()
 
 
-@kernel(lambda f: (array(f), types.intp))
+@kernel(lambda f: (array(types.uint8), types.intp))  # the same for every dtype
 def _watch(flags, looks):
     """Return when all flags are set, or after so many looks."""
     for i in range(flags.size):

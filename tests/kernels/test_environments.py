@@ -9,7 +9,7 @@ import shutil
 import pytest
 from processes import HEAD, ROOT, check, run, start
 
-from minae import backend
+from minae import backend, kernels
 
 pytestmark = [
     pytest.mark.kernels,
@@ -63,6 +63,13 @@ def test_fast_raises_where_auto_falls_back(program, environment, error, request)
         request.getfixturevalue("numba")
     done = start(program, MINAE_KERNELS="fast", **environment)
     assert done.returncode == 1 and error in done.stderr.splitlines()[-1]
+
+
+def test_warm_up_takes_one_dtype_and_refuses_others():
+    kernels.warm_up("float32")
+    for dtypes in ("float16", ["float32", "int64"]):
+        with pytest.raises(ValueError, match="float32 and float64, not"):
+            kernels.warm_up(dtypes)
 
 
 @needs_numba

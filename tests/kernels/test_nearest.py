@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_reference import definition
 
+import minae
 from minae.kernels import reference
 
 pytestmark = pytest.mark.kernels
@@ -265,6 +266,8 @@ def test_errors_are_those_of_the_reference(fast):
         (ones(5, 3, dtype="i8"), ones(2, 3), {}), (ones(5, 3), ones(2, 3, dtype="f2"), {}),
         (ones(5, 3, dtype=">f4"), ones(2, 3), {}), (ones(5, 3), ones(2, 3), {"nonfinite": "no"}),
         (np.array(np.inf, "f4").reshape(1), ones(2, 1), {}),
+        ([[1.0, 2.0, 3.0]], ones(2, 3), {}), (ones(5, 3), [[1.0, 2.0, 3.0]], {}),
+        (minae.tensor(ones(5, 3)), ones(2, 3), {}),
     ]:  # fmt: skip
         with pytest.raises((TypeError, ValueError)) as expected:
             reference.nearest(vectors, codebook, **options)

@@ -88,3 +88,9 @@ def test_errors_are_those_of_the_reference(fast, columns):
         with pytest.raises(expected.type) as error:
             fast.scatter_sum(values, codes, count)
         assert str(error.value) == str(expected.value)
+
+
+def test_a_negative_count_is_an_error(fast):
+    for count in (-1, -2):
+        with pytest.raises(ValueError, match="negative"):
+            fast.scatter_sum(np.zeros((0, 3), "f4"), np.zeros(0, int), count)

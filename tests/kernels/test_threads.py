@@ -1,5 +1,6 @@
 """Work in pieces over threads: all of it is done, whatever the threads do."""
 
+import signal
 import threading
 import time
 
@@ -67,6 +68,41 @@ def test_an_error_is_raised_once_all_that_had_begun_is_through(fast, threads):
     done = []
     fast.share(done.append, 3)  # the threads have survived it
     assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads here")
+def test_an_interrupt_waits_for_those_who_write(fast, threads):
+    threads(2)
+    for pause in [0] * 60 + [0.0001] * 5:  # it strikes who watches, or who sleeps
+        begun, ready, writing = threading.Event(), threading.Event(), []
+
+        def work(piece, pause=pause, begun=begun, ready=ready, writing=writing):
+            if threading.current_thread().name == "minae":
+                writing.append(piece)
+                begun.set()
+                ready.wait(10)
+                if pause:
+                    time.sleep(pause)
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                time.sleep(0.01)
+                writing.clear()
+            else:
+                begun.wait(10)
+                ready.set()
+
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                fast.share(work, 2)
+        finally:
+            assert not writing
+
+
+def test_warming_up_leaves_nothing_to_compile_here(fast, threads, compiled):
+    compiled("compiler").compile_all(["float32"])
+    before = dict(fast._watch.forms)
+    threads(2)
+    fast.share(lambda piece: None, 4)
+    assert fast._watch.forms == before
 
 
 def test_threads_may_share_from_within_a_piece(fast, threads):
