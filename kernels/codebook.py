@@ -189,7 +189,7 @@ def _search(
     dims, info = centre.size, np.finfo(vectors.dtype)
     x = np.zeros(PANEL * dims, vectors.dtype)
     margins, limits = np.empty(PANEL, vectors.dtype), np.empty(PANEL, vectors.dtype)
-    hits, scores = _room(begin)
+    hits, scores, pairs = _room(begin)
     for r0 in range(first, last, PANEL):
         count = min(last - r0, PANEL)
         for i in range(PANEL):
@@ -206,7 +206,7 @@ def _search(
                 margins[i], limits[i] = np.inf, np.inf  # all survive
         found = _walk(x, dims, count, packed, dims, begin, margins, limits, hits, scores)
         _settle(
-            vectors, r0, count, codebook, dims, limits, found, hits, scores, scores.size,
+            vectors, r0, count, codebook, dims, limits, found, hits, scores, pairs, pairs.size,
             codes, distances,
         )
     return last
@@ -224,7 +224,7 @@ def _search_grid(
     a = np.empty(dims, vectors.dtype)
     x = np.zeros(PANEL * depth * 2, np.int16)
     margins, limits = np.empty(PANEL, np.int32), np.empty(PANEL, np.int32)
-    hits, scores = _room(begin)
+    hits, scores, pairs = _room(begin)
     for r0 in range(first, last, PANEL):
         count = min(last - r0, PANEL)
         for i in range(PANEL):
@@ -248,7 +248,8 @@ def _search_grid(
         # A survivor costs its distance in float64, the screen saves half of the others' scores.
         worth = count * (1 + begin.size // 64)
         if not _settle(
-            vectors, r0, count, codebook, dims, limits, found, hits, scores, worth, codes, distances
+            vectors, r0, count, codebook, dims, limits, found, hits, scores, pairs, worth,
+            codes, distances,
         ):
             return r0
         for i in range(r0, r0 + count):
@@ -290,10 +291,12 @@ def _rounded(a, scale, x):
 
 @inline
 def _room(begin):
-    """Arrays for hits and their scores: every block of every row of a panel."""
+    """Arrays for hits, their scores, and survivors: every block, every codeword, of each row of a
+    panel. What is not needed is not touched, and so costs nothing."""
     block = VECTORS * WIDTH // begin.itemsize
     most = PANEL * begin.size // block
-    return np.empty(most, np.int64), np.empty(most * block, begin.dtype)
+    entries = most * block
+    return np.empty(most, np.int64), np.empty(entries, begin.dtype), np.empty(entries, np.int64)
 
 
 @inline
@@ -337,20 +340,21 @@ def _walk(x, stride, count, packed, depth, begin, margins, limits, hits, scores)
 
 @inline
 def _settle(
-    vectors, r0, count, codebook, dims, limits, found, hits, scores, most, codes, distances
+    vectors, r0, count, codebook, dims, limits, found, hits, scores, pairs, allowed,
+    codes, distances,
 ):
     """The definition, over the codewords of the hits that survive; -1 and NaN for a row of which
-    none does. Returns False where there are more than ``most``."""
+    none does. Returns False where there are more than ``allowed``."""
     width = WIDTH // scores.itemsize
     size, block = codebook.size // dims, VECTORS * width
-    pairs, survivors = np.empty(most, np.int64), 0
+    survivors = 0
     for n in range(found):
         b, i = hits[n] // PANEL, hits[n] % PANEL
         for j in range(0, block, width):
             bits, k = below(vector(scores, n * block + j), limits[i]), b * block + j
             while bits:
                 if bits & 1 and k < size:
-                    if survivors == most:
+                    if survivors == allowed:
                         return False
                     pairs[survivors] = i * size + k  # the codes of a row come in order
                     survivors += 1

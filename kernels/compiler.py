@@ -77,10 +77,10 @@ def flat(x: Any) -> Any:
     return (numpy.ascontiguousarray(x) if x.flags.aligned else x.copy()).reshape(-1)
 
 
-def aligned(make: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> Any:
-    """``make(shape, dtype)``, as of ``numpy.empty``, but it begins where a cache line does."""
+def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Those of NumPy, but they begin where a cache line does."""
     size, extra = math.prod(shape), LINE // dtype.itemsize
-    room = make(size + extra, dtype)
+    room = numpy.zeros(size + extra, dtype)
     first = -room.ctypes.data % LINE // dtype.itemsize
     return room[first : first + size].reshape(shape)
 

@@ -107,6 +107,7 @@ def _backward(g: tuple[int, ...], weight: tuple[int, ...], size: Pair, grid: Gri
     return _plan((g[1], g[2]), size, (weight[0], weight[1]), grid, True)
 
 
+@functools.lru_cache(maxsize=64)  # one for all sizes of the batch
 def _plan(source: Pair, target: Pair, kernel: Pair, grid: Grid, adjoint: bool) -> Plan:
     high, wide = (
         _classes(source[i], target[i], kernel[i], grid.stride[i], grid.padding[i],

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from . import reference
-from .compiler import aligned, array, flat, kernel
+from .compiler import array, flat, kernel, zeros
 from .threads import share, threads
 from .tile import WIDTH, plus, put, vector
 
@@ -32,7 +32,7 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     large = values.size > SMALL
     halves = 2 if large and len(places) >= MANY * count else 1
     ranges = max(1, threads() // halves) if large else 1
-    out = aligned(np.zeros, (halves, count, columns), values.dtype)
+    out = zeros((halves, count, columns), values.dtype)
     rows, sums, add = flat(values), out.reshape(halves, -1), _add[values.dtype]
     bad = []
 

@@ -293,11 +293,12 @@ def any_below(typing, acc, limits, place):
     def generate(*given):
         code = _Code(*given)
         builder, count = code.builder, acc.dtype.lanes
-        lowest = [code.entry(0, k) for _, j, k in _grid(acc) if j == 0]
-        for i, j, k in _grid(acc):
-            lowest[i] = code.lower(code.entry(0, k), lowest[i]) if j else lowest[i]
+        lowest: dict[int, Any] = {}  # of each row, its vectors folded into one
+        for i, _, k in _grid(acc):
+            entry = code.entry(0, k)
+            lowest[i] = code.lower(entry, lowest[i]) if i in lowest else entry
         found = ir.VectorType(ir.IntType(1), count)([0] * count)
-        for i, row in enumerate(lowest):
+        for i, row in lowest.items():
             limit = builder.load(code.place(1, code.values[2], i))
             found = builder.or_(found, code.not_above(row, code.everywhere(limit, count)))
         lanes = builder.bitcast(found, ir.IntType(count))
