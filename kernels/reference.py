@@ -273,39 +273,43 @@ def gate(x: Array, by: Array) -> Array:
 
 def sgd(
     p: Array, g: Array, velocity: Array | None, lr: float, momentum: float = 0.0,
-    decay: float = 0.0,
+    decay: float = 0.0, nesterov: bool = False,
 ) -> None:
     """``v = momentum v + g + decay p; p -= lr v``, in place (Sutskever et al. 2013, eqs. 1 and 2,
     in PyTorch's form: the learning rate is not part of v).
 
     Parameter p, gradient g and velocity v have one shape; p and v change. Without a velocity (None)
-    there is no momentum.
+    there is no momentum. With ``nesterov`` it is ``p -= lr (g + decay p + momentum v)`` (eqs. 3
+    and 4).
     """
     if decay:
         g = g + decay * p
     if velocity is not None:
         velocity *= momentum
         velocity += g
-        g = velocity
+        g = g + momentum * velocity if nesterov else velocity
     p -= lr * g
 
 
 def adam(
-    p: Array, g: Array, m: Array, v: Array, step: int, lr: float, betas: tuple[float, float],
-    eps: float, decay: float = 0.0,
+    p: Array, g: Array, m: Array, v: Array, step: float, lr: float, betas: tuple[float, float],
+    eps: float, decay: float = 0.0, largest: Array | None = None,
 ) -> None:
     """Adam (Kingma & Ba 2015, algorithm 1), after ``p *= 1 - lr decay`` (Loshchilov & Hutter 2019,
     algorithm 2); in place, and ``step`` counts from 1.
 
     Parameter p, gradient g, m and v have one shape; p, m and v change. ``m`` and ``v`` are moving
-    averages of the gradient and of its square, corrected for having started at 0; then
-    ``p -= lr m' / (sqrt(v') + eps)``.
+    averages of the gradient and of its square, corrected for having started at 0 (not at all where
+    ``step`` is inf); then ``p -= lr m' / (sqrt(v') + eps)``. With ``largest``, an array that
+    changes too, the largest v so far takes the place of v (Reddi et al. 2018, algorithm 2).
     """
     first, second = betas
     m *= first
     m += (1 - first) * g
     v *= second
     v += (1 - second) * (g * g)
+    if largest is not None:
+        v = xp.maximum(largest, v, out=largest)
     divisor = xp.sqrt(v)
     divisor /= math.sqrt(1 - second**step)
     divisor += eps

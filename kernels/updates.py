@@ -15,21 +15,23 @@ TINY = 1 << 11  # entries that NumPy is done with before a kernel is called
 
 
 def sgd(
-    p: Any, g: Any, velocity: Any, lr: float, momentum: float = 0.0, decay: float = 0.0
+    p: Any, g: Any, velocity: Any, lr: float, momentum: float = 0.0, decay: float = 0.0,
+    nesterov: bool = False,
 ) -> None:
     """See ``reference.sgd``."""
     if velocity is None or not (_flat(p, g, velocity) and _writable(p, velocity)):
-        return reference.sgd(p, g, velocity, lr, momentum, decay)
-    _share(_sgd[p.dtype], (p, g, velocity), (lr, momentum, decay))
+        return reference.sgd(p, g, velocity, lr, momentum, decay, nesterov)
+    ahead = momentum if nesterov else 0.0
+    _share(_sgd[p.dtype], (p, g, velocity), (lr, momentum, decay, ahead))
 
 
 def adam(
-    p: Any, g: Any, m: Any, v: Any, step: int, lr: float, betas: tuple[float, float], eps: float,
-    decay: float = 0.0,
+    p: Any, g: Any, m: Any, v: Any, step: float, lr: float, betas: tuple[float, float], eps: float,
+    decay: float = 0.0, largest: Any = None,
 ) -> None:
     """See ``reference.adam``."""
-    if not (_flat(p, g, m, v) and _writable(p, m, v)):
-        return reference.adam(p, g, m, v, step, lr, betas, eps, decay)
+    if largest is not None or not (_flat(p, g, m, v) and _writable(p, m, v)):
+        return reference.adam(p, g, m, v, step, lr, betas, eps, decay, largest)
     first, second = betas
     scale = lr / (1 - first**step)
     root = (1 - second**step) ** 0.5
@@ -82,12 +84,12 @@ def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
     share(work, parts)
 
 
-@kernel(lambda f: (f[::1], array(f), f[::1], f, f, f))
-def _sgd(p, g, velocity, lr, momentum, decay):
+@kernel(lambda f: (f[::1], array(f), f[::1], f, f, f, f))
+def _sgd(p, g, velocity, lr, momentum, decay, ahead):
     for i in range(p.size):
         change = g[i] + decay * p[i] if decay else g[i]  # 0 times an infinite p is NaN
         velocity[i] = velocity[i] * momentum + change
-        p[i] -= lr * velocity[i]
+        p[i] -= lr * (change + ahead * velocity[i] if ahead else velocity[i])
 
 
 @kernel(lambda f: (f[::1], array(f), f[::1], f[::1], *[f] * 8))

@@ -52,6 +52,11 @@ def describe(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+def expect(what: str, *actual: Any) -> str:
+    """What errors show where shapes do not fit: what was to come, and what came."""
+    return f"\n  Expect: {what}\n  Actual: {', '.join(map(describe, actual))}"
+
+
 def operand(value: Any, weak: bool = True) -> Any:
     """What to compute with where an op meets ``value``, which is no Tensor, array or number.
 

@@ -203,16 +203,18 @@ def no_grad() -> Iterator[None]:
 
 
 def pull_back(
-    root: Tensor, seed: Any, targets: Collection[Source], create_graph: bool, retain_graph: bool
+    root: Tensor, seed: Any, targets: Collection[Source], create_graph: bool, retain_graph: bool,
+    since: int = -1,
 ) -> dict[Source, Any]:
     """The gradient of each of ``targets``, or of every leaf under ``root`` if none are named.
 
     Gradients are arrays, or Tensors under ``create_graph``. Unless the graph is retained, its Nodes
-    are freed as they are used, so that memory falls during the pass.
+    are freed as they are used, so that memory falls during the pass. Nodes recorded before the time
+    ``since`` are as leaves.
     """
     if root.node is None:
         return {root: seed}
-    on_path = _between(root.node, targets) if targets else None
+    on_path = _between(root.node, targets, since) if targets else None
     received = {root.node: seed}  # what each Node and each leaf has received so far
     sums = set()  # those whose gradient is a sum made here: nobody else has it, += may change it
     found = {}  # the gradients of targets that are Nodes
@@ -225,7 +227,7 @@ def pull_back(
             g = received.pop(node)
             if node in targets:
                 found[node] = g
-            if on_path is not None and on_path.isdisjoint(_sources(node)):
+            if node.clock < since or (on_path and on_path.isdisjoint(_sources(node))):
                 continue  # nothing below is asked for
             if node.edges is FREED:
                 raise RuntimeError(FREED_ADVICE)
@@ -318,7 +320,7 @@ def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
     return (x.sum(axis=axes, keepdims=True) if axes else x).reshape(shape)
 
 
-def _between(root: Node, targets: Collection[Source]) -> set[Source]:
+def _between(root: Node, targets: Collection[Source], since: int) -> set[Source]:
     """The Nodes and leaves on a path from ``root`` to a target. Raises where a path was freed."""
     sources: dict[Node, list[Source]] = {}
     stack = [root]
@@ -327,7 +329,8 @@ def _between(root: Node, targets: Collection[Source]) -> set[Source]:
         if node.edges is FREED and targets != {node}:
             raise RuntimeError(FREED_ADVICE)
         sources[node] = _sources(node)
-        stack += [s for s in sources[node] if type(s) is Node and s not in sources]
+        below = [s for s in sources[node] if type(s) is Node and s not in sources]
+        stack += [node for node in below if node.clock > since]
     on_path = set(targets)
     for node in sorted(sources, key=lambda node: node.clock):  # the oldest first
         if not on_path.isdisjoint(sources[node]):

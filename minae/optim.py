@@ -21,14 +21,35 @@ from .tensor import Tensor
 class Optimizer:
     """Parameters, the learning rate ``lr`` (assign it to change it), and the steps of each.
 
-    A parameter whose ``grad`` is None is left alone, and counts no step. Raises ValueError where
-    there are no parameters, or one twice, TypeError for what cannot be trained.
+    ``parameters`` are Tensors, or groups of them with options of their own::
+
+        AdamW([{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], lr=1e-3)
+
+    Where a group has its own ``lr``, a change of the optimizer's changes it in proportion. A
+    parameter whose ``grad`` is None is left alone, and counts no step. Raises ValueError where
+    there are no parameters, or one twice, or an option that cannot be; TypeError for what cannot be
+    trained.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+    def __init__(self, parameters: Iterable[Any], lr: float, **options: Any) -> None:
         if hasattr(parameters, "parameters"):
             raise TypeError("an optimizer takes model.parameters(), not the model")
-        self.parameters = list(parameters)
+        self.lr = lr
+        self.parameters: list[Tensor] = []
+        self.options: list[dict[str, Any]] = []  # those of each parameter, shared within a group
+        for group in _groups(parameters):
+            members, own = list(group["params"]), options | {"lr": lr} | group
+            del own["params"]
+            if unknown := own.keys() - options.keys() - {"lr"}:
+                raise ValueError(f"{type(self).__name__} has no option {sorted(unknown)}")
+            if not 0 <= own["lr"] < math.inf:
+                raise ValueError(f"the learning rate must be finite and not negative: {own['lr']}")
+            if not lr and own["lr"]:
+                raise ValueError("a group's learning rate is kept in proportion to lr, which is 0")
+            own["lr"] = own["lr"] / lr if lr else 1.0  # its share of the optimizer's
+            self.check(own)
+            self.parameters += members
+            self.options += [own] * len(members)
         if not self.parameters:
             raise ValueError("there are no parameters: do the Tensors have requires_grad=True?")
         for p in self.parameters:
@@ -36,11 +57,12 @@ class Optimizer:
                 raise TypeError(f"{describe(p)} is no Tensor made with requires_grad=True")
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ValueError("a parameter is named twice")
-        if not 0 <= lr < math.inf:
-            raise ValueError(f"the learning rate must be finite and not negative, got {lr}")
-        self.lr, self.steps = lr, [0] * len(self.parameters)
+        self.steps = [0] * len(self.parameters)
         keep_memory()
         self.state: dict[str, list[Array]] = {}
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for options, of a group or of all, that cannot be."""
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
@@ -48,10 +70,11 @@ class Optimizer:
             if p.grad is not None:
                 self.steps[i] += 1
                 own = [arrays[i] for arrays in self.state.values()]
-                self.update(p.array, p.grad, self.steps[i], *own)
+                options = self.options[i] | {"lr": self.lr * self.options[i]["lr"]}
+                self.update(p.array, p.grad, self.steps[i], *own, **options)
                 stamp(p)
 
-    def update(self, p: Array, g: Array, step: int, *state: Array) -> None:
+    def update(self, p: Array, g: Array, step: int, *state: Any, **options: Any) -> None:
         """Change one parameter, in place, by its gradient and its own state, in its nth step."""
         raise NotImplementedError(f"{type(self).__name__} defines no update()")
 
@@ -85,56 +108,123 @@ class Optimizer:
         self.state |= {name: [xp.zeros_like(p.array) for p in self.parameters] for name in names}
 
 
+def _groups(parameters: Iterable[Any]) -> list[dict[str, Any]]:
+    """Groups as they are; parameters as one group."""
+    listed = list(parameters)
+    if not any(isinstance(each, dict) for each in listed):
+        return [{"params": listed}]
+    for group in listed:
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError('a group is a dict: {"params": [...], "lr": ..., ...}')
+    return listed
+
+
 class SGD(Optimizer):
-    """Stochastic gradient descent: ``kernels.sgd``; ``weight_decay`` times p is added to g."""
+    """Stochastic gradient descent: ``kernels.sgd``; ``weight_decay`` times p is added to g.
+
+    ``nesterov`` looks a step of the momentum ahead (Sutskever et al. 2013, equations 3 and 4).
+    """
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        self, parameters: Iterable[Any], lr: float, momentum: float = 0.0,
+        weight_decay: float = 0.0, nesterov: bool = False,
     ) -> None:
-        super().__init__(parameters, lr)
-        if not 0 <= momentum < 1 or not weight_decay >= 0:
-            raise ValueError(f"impossible {momentum=}, {weight_decay=}")
-        self.momentum, self.weight_decay = momentum, weight_decay
-        if momentum:
+        super().__init__(
+            parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        )
+        if any(options["momentum"] for options in self.options):
             self.remember("velocity")
 
-    def update(self, p: Array, g: Array, step: int, *state: Array) -> None:
+    def check(self, options: Mapping[str, Any]) -> None:
+        momentum, weight_decay = options["momentum"], options["weight_decay"]
+        if not 0 <= momentum < 1 or not weight_decay >= 0:
+            raise ValueError(f"impossible {momentum=}, {weight_decay=}")
+        if options["nesterov"] and not momentum:
+            raise ValueError("nesterov looks ahead by the momentum, which is 0")
+
+    def update(
+        self, p: Array, g: Array, step: int, velocity: Array | None = None, *, lr: float,
+        momentum: float, weight_decay: float, nesterov: bool,
+    ) -> None:
         """See ``kernels.sgd``."""
-        velocity = state[0] if state else None
-        kernels.sgd(p, g, velocity, self.lr, self.momentum, self.weight_decay)
+        velocity = velocity if momentum else None
+        kernels.sgd(p, g, velocity, lr, momentum, weight_decay, nesterov)
 
 
 class Adam(Optimizer):
-    """``kernels.adam`` for every parameter."""
+    """``kernels.adam`` for every parameter; ``weight_decay`` times p is added to g.
+
+    With ``amsgrad`` the divisor never falls (Reddi et al. 2018, algorithm 2); without
+    ``bias_correction`` the averages count as they are, though they began at 0, as in BERT's
+    training.
+    """
+
+    decoupled = False
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        self, parameters: Iterable[Any], lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0, *,
+        amsgrad: bool = False, bias_correction: bool = True,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        self.bias_correction = bias_correction
+        self.remember("m", "v", *(["largest"] if amsgrad else []))
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        betas, eps, weight_decay = options["betas"], options["eps"], options["weight_decay"]
         if not all(0 <= beta < 1 for beta in betas) or not eps >= 0:
             raise ValueError(f"betas must lie in [0, 1) and eps not below 0, got {betas}, {eps}")
-        self.betas, self.eps, self.weight_decay = betas, eps, 0.0
-        self.remember("m", "v")
+        if not weight_decay >= 0:
+            raise ValueError(f"impossible {weight_decay=}")
 
-    def update(self, p: Array, g: Array, step: int, *state: Array) -> None:
+    def update(
+        self, p: Array, g: Array, step: int, m: Array, v: Array, largest: Array | None = None, *,
+        lr: float, betas: tuple[float, float], eps: float, weight_decay: float,
+    ) -> None:
         """See ``kernels.adam``."""
-        kernels.adam(p, g, *state, step, self.lr, self.betas, self.eps, self.weight_decay)
+        if weight_decay and not self.decoupled:
+            g, weight_decay = g + weight_decay * p, 0.0
+        when = step if self.bias_correction else math.inf
+        kernels.adam(p, g, m, v, when, lr, betas, eps, weight_decay, largest)
 
 
 class AdamW(Adam):
     """Adam with ``p *= 1 - lr weight_decay``, apart from the gradient (Loshchilov & Hutter 2019,
     algorithm 2)."""
 
+    decoupled = True
+
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
+        self, parameters: Iterable[Any], lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01, *,
+        amsgrad: bool = False, bias_correction: bool = True,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps)
-        if not weight_decay >= 0:
-            raise ValueError(f"impossible {weight_decay=}")
-        self.weight_decay = weight_decay
+        super().__init__(
+            parameters, lr, betas, eps, weight_decay, amsgrad=amsgrad,
+            bias_correction=bias_correction,
+        )
+
+
+# --- Averages of parameters ----------------------------------------------------------------------
+
+
+def ema_update(averages: Iterable[Tensor], parameters: Iterable[Tensor], decay: float) -> None:
+    """``average = decay average + (1 - decay) parameter`` for each pair, in place::
+
+        teacher = copy.deepcopy(student)
+        ema_update(teacher.parameters(), student.parameters(), 0.999)  # after each step
+
+    Polyak & Juditsky 1992; for a teacher network, Tarvainen & Valpola 2017. Raises ValueError
+    unless ``0 <= decay <= 1`` and the two agree in number and shapes.
+    """
+    averages, parameters = list(averages), list(parameters)
+    if [a.shape for a in averages] != [p.shape for p in parameters]:
+        raise ValueError("the averages are of other parameters: are both of the same model?")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must be in [0, 1], got {decay}")
+    for average, p in zip(averages, parameters):
+        average.array[...] = decay * average.array + (1 - decay) * p.array
+        stamp(average)
 
 
 # --- Clipping, between backward() and step() -----------------------------------------------------
@@ -183,3 +273,16 @@ def cosine(step: int, steps: int, final: float = 0.0) -> float:
     """Down from 1 to ``final`` at ``steps`` by half a cosine wave (Loshchilov & Hutter 2017)."""
     share = min(step / steps, 1.0) if steps else 1.0
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def step_decay(step: int, every: int, factor: float = 0.1) -> float:
+    """``factor`` once more after each ``every`` steps."""
+    return factor ** (step // every)
+
+
+def inverse_sqrt(step: int, steps: int) -> float:
+    """Up in a straight line to 1 in ``steps`` steps, then down as ``1 / sqrt(step)``.
+
+    Vaswani et al. 2017, equation 3, with the peak as the unit.
+    """
+    return min((step + 1) / steps, (steps / (step + 1)) ** 0.5) if steps else (step + 1) ** -0.5

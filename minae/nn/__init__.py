@@ -1,17 +1,29 @@
 """Layers: functions with the parameters and buffers that they need.
 
-What needs none stays a function of ``minae``, activations and losses among them, and stands in a
-``Sequential`` as it is.
+What needs none stays a function of ``minae``, activations, pooling and losses among them, and
+stands in a ``Sequential`` as it is.
 """
 
-from .conv import Conv2d, ConvTranspose2d
+from .attention import KeyValueCache, MultiheadAttention, RelativeBias
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .embedding import Embedding
 from .linear import Linear
 from .module import Module
-from .norm import BatchNorm2d, GroupNorm, LayerNorm
+from .norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
+from .recurrent import GRU, LSTM, GRUCell, LSTMCell
 from .sequential import Dropout, Sequential
 
 __all__ = [
-    "BatchNorm2d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "GroupNorm", "LayerNorm",
-    "Linear", "Module", "Sequential",
+    "GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose1d",
+    "ConvTranspose2d", "Dropout", "Embedding", "GRUCell", "GroupNorm", "InstanceNorm1d",
+    "InstanceNorm2d", "KeyValueCache", "LSTMCell", "LayerNorm", "Linear", "Module",
+    "MultiheadAttention", "RMSNorm", "RelativeBias", "Sequential",
 ]  # fmt: skip

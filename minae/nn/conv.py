@@ -1,10 +1,12 @@
-"""Convolutions over images (batch, height, width, channels)."""
+"""Convolutions of images (batch, height, width, channels) and sequences (batch, time, channels)."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..functional import conv2d, conv_transpose2d, pair
+from ..functional import conv1d, conv2d, conv_transpose1d, conv_transpose2d, reflect_pad
+from ..functional.checks import steps
 from ..tensor import Tensor
 from .linear import initial
 from .module import Module
@@ -13,24 +15,51 @@ from .module import Module
 class Conv2d(Module):
     """Cross-correlation with learned filters (kh, kw, inputs / groups, outputs).
 
-    ``kernel``, ``stride``, ``padding`` (zeros on both sides) and ``dilation`` are integers or
-    pairs (vertical, horizontal). Raises ValueError where the groups do not divide the channels.
+    ``kernel``, ``stride``, ``padding`` (on both sides: zeros, or with the ``padding_mode``
+    ``"reflect"`` the mirror image) and ``dilation`` are integers or pairs (vertical, horizontal).
+    Raises ValueError where the groups do not divide the channels.
     """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Any, stride: Any = 1, padding: Any = 0,
-        dilation: Any = 1, groups: int = 1, bias: bool = True, *, rng: Any = None,
+        dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", *,
+        rng: Any = None,
     ) -> None:
-        self.channels = inputs, outputs
+        self.channels, self.padding_mode = (inputs, outputs), _mode(padding_mode)
         self.options = {
             "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
         }
-        self.weight = _filters(inputs, outputs, kernel, groups, rng)
+        self.weight = _filters(inputs, outputs, steps(kernel, "kernel", 2), groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
     def forward(self, x: Any, relu: bool = False) -> Any:
         """Images (batch, height, width, inputs) to (batch, height', width', outputs)."""
-        return conv2d(x, self.weight, self.bias, **self.options, relu=relu)
+        x, options = _padded(self, x)
+        return conv2d(x, self.weight, self.bias, **options, relu=relu)
+
+    def extra_repr(self) -> str:
+        return _description(self)
+
+
+class Conv1d(Module):
+    """``Conv2d`` along time, with filters (k, inputs / groups, outputs)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0,
+        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", *,
+        rng: Any = None,
+    ) -> None:
+        self.channels, self.padding_mode = (inputs, outputs), _mode(padding_mode)
+        self.options = {
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
+        }
+        self.weight = _filters(inputs, outputs, steps(kernel, "kernel", 1), groups, rng)
+        self.bias = _bias(outputs, self.weight, rng) if bias else None
+
+    def forward(self, x: Any, relu: bool = False) -> Any:
+        """Sequences (batch, time, inputs) to (batch, time', outputs)."""
+        x, options = _padded(self, x)
+        return conv1d(x, self.weight, self.bias, **options, relu=relu)
 
     def extra_repr(self) -> str:
         return _description(self)
@@ -52,7 +81,7 @@ class ConvTranspose2d(Module):
             "stride": stride, "padding": padding, "output_padding": output_padding,
             "dilation": dilation, "groups": groups,
         }
-        self.weight = _filters(outputs, inputs, kernel, groups, rng)
+        self.weight = _filters(outputs, inputs, steps(kernel, "kernel", 2), groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
     def forward(self, x: Any, relu: bool = False) -> Any:
@@ -63,23 +92,62 @@ class ConvTranspose2d(Module):
         return _description(self)
 
 
-def _filters(inputs: int, outputs: int, kernel: Any, groups: int, rng: Any) -> Tensor:
+class ConvTranspose1d(Module):
+    """``ConvTranspose2d`` along time, with filters (k, outputs / groups, inputs)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0,
+        output_padding: int = 0, dilation: int = 1, groups: int = 1, bias: bool = True, *,
+        rng: Any = None,
+    ) -> None:
+        self.channels = inputs, outputs
+        self.options = {
+            "stride": stride, "padding": padding, "output_padding": output_padding,
+            "dilation": dilation, "groups": groups,
+        }
+        self.weight = _filters(outputs, inputs, steps(kernel, "kernel", 1), groups, rng)
+        self.bias = _bias(outputs, self.weight, rng) if bias else None
+
+    def forward(self, x: Any, relu: bool = False) -> Any:
+        """Sequences (batch, time, inputs) to (batch, time', outputs)."""
+        return conv_transpose1d(x, self.weight, self.bias, **self.options, relu=relu)
+
+    def extra_repr(self) -> str:
+        return _description(self)
+
+
+def _mode(padding_mode: str) -> str:
+    if padding_mode not in ("zeros", "reflect"):
+        raise ValueError(f"padding_mode is {padding_mode!r}; choose zeros or reflect")
+    return padding_mode
+
+
+def _padded(layer: Any, x: Any) -> tuple[Any, dict[str, Any]]:
+    """What to convolve, padded by reflection where that is asked for, and the options."""
+    if layer.padding_mode == "zeros":
+        return x, layer.options
+    space = len(layer.weight.shape) - 2
+    width = [(n, n) for n in steps(layer.options["padding"], "padding", space)]
+    return reflect_pad(x, [(0, 0), *width, (0, 0)]), {**layer.options, "padding": 0}
+
+
+def _filters(inputs: int, outputs: int, kernel: tuple, groups: int, rng: Any) -> Tensor:
     """The filters of a convolution."""
     if groups < 1 or inputs % groups or outputs % groups:
         raise ValueError(f"{groups} groups do not divide {inputs} and {outputs} channels")
-    kh, kw = pair(kernel, "kernel")
     within = inputs // groups
-    return initial((kh, kw, within, outputs), kh * kw * within, rng)
+    return initial((*kernel, within, outputs), math.prod(kernel) * within, rng)
 
 
 def _bias(outputs: int, weight: Tensor, rng: Any) -> Tensor:
-    kh, kw, within, _ = weight.shape
-    return initial((outputs,), kh * kw * within, rng)
+    return initial((outputs,), math.prod(weight.shape[:-1]), rng)
 
 
 def _description(layer: Any) -> str:
     unset = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
-    kh, kw = layer.weight.shape[:2]
-    parts = [*map(str, layer.channels), str(kh if kh == kw else (kh, kw))]
+    kernel = layer.weight.shape[:-2]
+    parts = [*map(str, layer.channels), str(kernel if len(set(kernel)) > 1 else kernel[0])]
     parts += [f"{k}={v}" for k, v in layer.options.items() if v != unset[k]]
-    return ", ".join(parts + ([] if layer.bias is not None else ["bias=False"]))
+    parts += [] if layer.bias is not None else ["bias=False"]
+    reflects = getattr(layer, "padding_mode", "zeros") == "reflect"
+    return ", ".join(parts + (["padding_mode='reflect'"] if reflects else []))

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..backend import xp
+from ..backend import expect, xp
 from ..engine import entries
-from ..functional import batch_norm, group_norm, layer_norm, mean
+from ..functional import batch_norm, group_norm, instance_norm, layer_norm, mean, rms_norm
 from ..ops import sqrt
 from ..tensor import Tensor
 from .module import Module
 
 
-class _Affine(Module):
-    """A scale and a shift for each feature, at first 1 and 0, and the ``eps`` of the division."""
+def _ones(features: int) -> Tensor:
+    return Tensor(xp.ones(features, "float32"), requires_grad=True)
 
-    def __init__(self, features: int, eps: float = 1e-5) -> None:
-        self.weight = Tensor(xp.ones(features, "float32"), requires_grad=True)
-        self.bias = Tensor(xp.zeros(features, "float32"), requires_grad=True)
-        self.eps = eps
+
+def _zeros(features: int) -> Tensor:
+    return Tensor(xp.zeros(features, "float32"), requires_grad=True)
+
+
+class _Norm(Module):
+    """``features`` and ``eps``, which keeps the division from 0."""
+
+    axes = "..."  # those before the features
+
+    def __init__(self, features: int, eps: float) -> None:
+        self.features, self.eps = features, eps
 
     def check(self, x: Any) -> None:
-        """Raise ValueError unless ``x`` has these features: one feature would broadcast."""
-        if x.shape[-1:] != self.weight.shape:
-            raise ValueError(f"expected (..., {self.weight.size}), got {list(x.shape)}")
+        """Raise ValueError unless ``x`` has these features: a single one would broadcast."""
+        known = self.axes == "..." or len(x.shape) == self.axes.count(",") + 2
+        if not known or x.shape[-1:] != (self.features,):
+            raise ValueError(expect(f"({self.axes}, {self.features})", x))
 
     def extra_repr(self) -> str:
-        return str(self.weight.size)
+        return str(self.features)
 
 
-class LayerNorm(_Affine):
+class LayerNorm(_Norm):
     """Over the features of each position (Ba et al. 2016)."""
+
+    def __init__(self, features: int, eps: float = 1e-5) -> None:
+        super().__init__(features, eps)
+        self.weight, self.bias = _ones(features), _zeros(features)
 
     def forward(self, x: Any) -> Any:
         """(..., features) to the same shape."""
@@ -38,7 +52,20 @@ class LayerNorm(_Affine):
         return layer_norm(x, self.weight, self.bias, self.eps)
 
 
-class GroupNorm(_Affine):
+class RMSNorm(_Norm):
+    """By the root mean square of the features, without a shift (Zhang & Sennrich 2019)."""
+
+    def __init__(self, features: int, eps: float = 1e-6) -> None:
+        super().__init__(features, eps)
+        self.weight = _ones(features)
+
+    def forward(self, x: Any) -> Any:
+        """(..., features) to the same shape."""
+        self.check(x)
+        return rms_norm(x, self.weight, self.eps)
+
+
+class GroupNorm(_Norm):
     """Over space and each of ``groups`` groups of channels, image by image (Wu & He 2018)."""
 
     def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
@@ -46,6 +73,7 @@ class GroupNorm(_Affine):
             raise ValueError(f"{channels} channels do not form {groups} equal groups")
         super().__init__(channels, eps)
         self.groups = groups
+        self.weight, self.bias = _ones(channels), _zeros(channels)
 
     def forward(self, x: Any) -> Any:
         """(batch, ..., channels) to the same shape."""
@@ -53,40 +81,92 @@ class GroupNorm(_Affine):
         return group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.groups}, {self.weight.size}"
+        return f"{self.groups}, {self.features}"
 
 
-class BatchNorm2d(_Affine):
-    """Over batch and space, each channel for itself (Ioffe & Szegedy 2015, algorithms 1 and 2).
+# --- Each channel of each sample --------------------------------------------------------------
 
-    In training by the mean and variance of the batch, of which ``running_mean`` and the unbiased
-    ``running_var`` keep a moving average (``momentum`` is the share of the new); in evaluation by
-    those. Raises ValueError in training where a channel has a single entry.
+
+class _InstanceNorm(_Norm):
+    def __init__(self, channels: int, eps: float = 1e-5, affine: bool = False) -> None:
+        super().__init__(channels, eps)
+        self.weight = _ones(channels) if affine else None
+        self.bias = _zeros(channels) if affine else None
+
+    def forward(self, x: Any) -> Any:
+        """To the same shape. Raises ValueError where a channel has a single entry."""
+        self.check(x)
+        if math.prod(x.shape[1:-1]) < 2:
+            raise ValueError("the variance of one entry says nothing: give more than one position")
+        return instance_norm(x, self.weight, self.bias, self.eps)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Over time, each channel of each sequence for itself (Ulyanov et al. 2016).
+
+    Sequences (batch, time, channels). Scales and shifts only if ``affine``, as in PyTorch.
     """
 
+    axes = "batch, time"
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """``InstanceNorm1d`` of images (batch, height, width, channels)."""
+
+    axes = "batch, height, width"
+
+
+# --- Each channel over the batch --------------------------------------------------------------
+
+
+class _BatchNorm(_Norm):
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(channels, eps)
         self.momentum = momentum
+        self.weight, self.bias = _ones(channels), _zeros(channels)
         self.running_mean = xp.zeros(channels, "float32")
         self.running_var = xp.ones(channels, "float32")
 
     def forward(self, x: Any) -> Any:
-        """(batch, height, width, channels) to the same shape."""
-        if len(x.shape) != 4 or x.shape[3] != self.weight.size:
-            raise ValueError(
-                f"expected (batch, height, width, {self.weight.size}), got {list(x.shape)}"
-            )
+        """To the same shape."""
+        self.check(x)
         if not self.training:
             return batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
             )
-        count = x.shape[0] * x.shape[1] * x.shape[2]
+        count = math.prod(x.shape[:-1])
         if count < 2:
             raise ValueError("the variance of one entry says nothing: give a larger batch")
-        centre = mean(x, (0, 1, 2))
+        others = tuple(range(len(x.shape) - 1))
+        centre = mean(x, others)
         deviation = x - centre
-        spread = mean(deviation * deviation, (0, 1, 2))
+        spread = mean(deviation * deviation, others)
         share = self.momentum
         self.running_mean += share * (entries(centre) - self.running_mean)
         self.running_var += share * (entries(spread) * (count / (count - 1)) - self.running_var)
         return deviation / sqrt(spread + self.eps) * self.weight + self.bias
+
+
+class BatchNorm2d(_BatchNorm):
+    """Over batch and space, each channel for itself (Ioffe & Szegedy 2015, algorithms 1 and 2).
+
+    Images (batch, height, width, channels). In training by the mean and variance of the batch, of
+    which ``running_mean`` and the unbiased ``running_var`` keep a moving average (``momentum`` is
+    the share of the new); in evaluation by those. Raises ValueError in training where a channel has
+    a single entry.
+    """
+
+    axes = "batch, height, width"
+
+
+class BatchNorm1d(_BatchNorm):
+    """``BatchNorm2d`` of features (batch, channels) or sequences (batch, time, channels)."""
+
+    axes = "batch, time"
+
+    def check(self, x: Any) -> None:
+        """Raise ValueError unless ``x`` is of either form."""
+        if len(x.shape) not in (2, 3) or x.shape[-1] != self.features:
+            raise ValueError(
+                expect(f"(batch, {self.features}) or (batch, time, {self.features})", x)
+            )

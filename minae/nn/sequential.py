@@ -7,8 +7,10 @@ from typing import Any
 
 from ..functional import dropout
 from ..ops import relu
-from .conv import Conv2d, ConvTranspose2d
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .module import Module
+
+CONVOLUTIONS = (Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d)
 
 
 class Sequential(Module):
@@ -41,7 +43,7 @@ class Sequential(Module):
         layers: list[Any] = list(self)
         while layers:
             layer = layers.pop(0)
-            own = type(layer) in (Conv2d, ConvTranspose2d) and "forward" not in vars(layer)
+            own = type(layer) in CONVOLUTIONS and "forward" not in vars(layer)
             if own and layers and layers[0] is relu:
                 x = layer(x, relu=True)
                 layers.pop(0)
@@ -53,14 +55,14 @@ class Sequential(Module):
 class Dropout(Module):
     """In training, each entry is 0 with probability ``p``, the others divided by ``1 - p``."""
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
         if not 0 <= p < 1:
             raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
-        self.p = p
+        self.p, self.rng = p, rng
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same; in evaluation ``x`` itself."""
-        return dropout(x, self.p) if self.training else x
+        return dropout(x, self.p, self.rng) if self.training else x
 
     def extra_repr(self) -> str:
         return str(self.p)

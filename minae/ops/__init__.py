@@ -13,6 +13,7 @@ from .elementwise import (
     expm1,
     gate,
     log,
+    log1mexp,
     log1p,
     maximum,
     minimum,
@@ -30,6 +31,7 @@ from .elementwise import (
     where,
 )
 from .linalg import einsum, matmul
+from .recurrent import gru, lstm
 from .reduction import cumsum, log_softmax, logsumexp, max, min, softmax, sum
 from .shape import (
     broadcast_to,
@@ -45,3 +47,4 @@ from .shape import (
     swapaxes,
     transpose,
 )
+from .windows import max_windows, put_windows, spread_windows, sum_windows, take_windows

@@ -92,6 +92,16 @@ def log1p(x):
     return xp.log1p(x)
 
 
+@elementwise(x=lambda g, x: g * exp(x) / expm1(x))
+def log1mexp(x):
+    """``log(1 - exp(x))`` for x below 0, accurate near 0 and far below (Maechler 2012, eq. 7).
+
+    The gradient at -inf is 0.
+    """
+    near = x > -math.log(2)
+    return xp.where(near, xp.log(-xp.expm1(xp.where(near, x, -1))), xp.log1p(-xp.exp(x)))
+
+
 # The gradient at 0 is defined as 0 (division by infinity), so that a norm may be differentiated.
 @elementwise(x=lambda g, out: g * 0.5 / where(out == 0, math.inf, out))
 def sqrt(x):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from .. import kernels
 from ..backend import Array, asarray, describe, xp
 from ..engine import entries, stamp
-from ..functional import embedding, integers, mse_loss
+from ..functional import embedding, mse_loss
+from ..functional.checks import integers
 from ..nn.module import Module
 from ..random import generator, normal
 from ..tensor import Tensor

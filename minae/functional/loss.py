@@ -1,0 +1,182 @@
+"""Losses. Shapes must be equal: nothing broadcasts.
+
+Each takes ``reduction``: ``"mean"`` over all entries, ``"sum"``, or ``"none"`` for each loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import minae.ops as ops
+
+from ..backend import Array, asarray, describe, expect, xp
+from ..engine import elementwise, entries
+from .checks import integers, same_shape
+from .rearranging import take
+from .statistics import mean, norm
+
+
+def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """The squared error. Raises ValueError unless both shapes are equal."""
+    same_shape(prediction, target)
+    return _reduce((prediction - target) ** 2, reduction)
+
+
+def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """The absolute error. Raises ValueError unless both shapes are equal."""
+    same_shape(prediction, target)
+    return _reduce(ops.abs(prediction - target), reduction)
+
+
+def huber_loss(
+    prediction: Any, target: Any, delta: float = 1.0, *, reduction: str = "mean"
+) -> Any:
+    """Half the squared error up to an error of ``delta``, from there on a straight line.
+
+    Huber 1964. Raises ValueError unless both shapes are equal and ``delta`` is above 0.
+    """
+    same_shape(prediction, target)
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0, got {delta}")
+    difference = prediction - target
+    error = ops.abs(difference)
+    square, line = 0.5 * difference * difference, delta * (error - 0.5 * delta)
+    return _reduce(ops.where(error < delta, square, line), reduction)
+
+
+# --- Yes or no -------------------------------------------------------------------------------
+
+
+def binary_cross_entropy_with_logits(
+    logits: Any, target: Any, *, weight: Any = None, pos_weight: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    """``-pos_weight target log p - (1 - target) log(1 - p)`` with ``p = sigmoid(logits)``.
+
+    Computed from the logits, so that it stays finite. ``pos_weight`` counts positive targets more
+    (or less), ``weight`` whole entries; both broadcast to the logits. Raises ValueError unless
+    logits and target have one shape.
+    """
+    same_shape(logits, target)
+    if pos_weight is None:
+        loss = ops.softplus(logits) - logits * target
+    else:
+        pos_weight = _given(pos_weight, logits)
+        loss = (1 - target) * logits + (1 + (pos_weight - 1) * target) * ops.softplus(-logits)
+    return _reduce(loss if weight is None else loss * _given(weight, logits), reduction)
+
+
+def binary_cross_entropy(
+    prediction: Any, target: Any, *, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """``-target log p - (1 - target) log(1 - p)`` of probabilities p, the logs held above -100.
+
+    Prefer ``binary_cross_entropy_with_logits``, which loses no precision. Raises ValueError unless
+    both shapes are equal, and where a prediction is outside [0, 1].
+    """
+    same_shape(prediction, target)
+    if bool(((entries(prediction) < 0) | (entries(prediction) > 1)).any()):
+        raise ValueError("predictions must be probabilities in [0, 1]: apply sigmoid first")
+    loss = -(target * bounded_log(prediction) + (1 - target) * bounded_log(1 - prediction))
+    return _reduce(loss if weight is None else loss * _given(weight, prediction), reduction)
+
+
+@elementwise(p=lambda g, p: g / ops.maximum(p, 1e-12))
+def bounded_log(p):
+    """The logarithm, but not below -100; its gradient goes on to pull, as in PyTorch."""
+    return xp.where(p > 0, xp.maximum(xp.log(xp.where(p > 0, p, 1)), -100), -100)
+
+
+# --- One of many -----------------------------------------------------------------------------
+
+
+def cross_entropy(
+    logits: Any, labels: Any, *, weight: Any = None, ignore_index: int = -100,
+    label_smoothing: float = 0.0, reduction: str = "mean",
+) -> Any:
+    """``-log softmax(logits)[label]``, in nats, of logits (..., classes) and integer labels (...).
+
+    ``weight`` (classes) is that of each class; the mean is then weighted, too. Where a label is
+    ``ignore_index`` there is no loss and no gradient; a mean over nothing is 0. ``label_smoothing``
+    is the share of the target that is spread over all classes (Szegedy et al. 2016, section 7).
+    Raises ValueError where the shapes do not agree or a label is neither in [0, classes) nor
+    ``ignore_index``, TypeError where labels are no integers.
+    """
+    return nll_loss(
+        ops.log_softmax(logits), labels, weight=weight, ignore_index=ignore_index,
+        label_smoothing=label_smoothing, reduction=reduction,
+    )
+
+
+def nll_loss(
+    log_probabilities: Any, labels: Any, *, weight: Any = None, ignore_index: int = -100,
+    label_smoothing: float = 0.0, reduction: str = "mean",
+) -> Any:
+    """``-log_probabilities[label]``: ``cross_entropy`` of what has been through log_softmax."""
+    classes = log_probabilities.shape[-1]
+    labels = integers(labels, classes, "labels", besides=ignore_index)
+    if labels.shape != log_probabilities.shape[:-1]:
+        wanted = f"labels {list(log_probabilities.shape[:-1])}"
+        raise ValueError(expect(f"{wanted} for {describe(log_probabilities)}", labels))
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
+    counted = labels != ignore_index
+    everything = bool(counted.all())
+    if not everything:
+        labels = xp.where(counted, labels, 0)
+    if weight is not None:
+        weight = _given(weight, log_probabilities)
+        if weight.shape != (classes,):
+            raise ValueError(expect(f"weight [{classes}], one for each class", weight))
+    loss = _weighted(-take(log_probabilities, labels[..., None], -1)[..., 0], weight, labels)
+    if label_smoothing:
+        uniform = log_probabilities if weight is None else log_probabilities * weight
+        spread = ops.sum(uniform, axis=-1) * (label_smoothing / classes)
+        loss = (1 - label_smoothing) * loss - spread
+    if not everything:
+        loss = ops.where(counted, loss, 0.0)
+    if reduction != "mean":
+        return _reduce(loss, reduction)
+    counts = counted if weight is None else counted * entries(weight)[labels]
+    total = counts.sum(dtype=loss.dtype)
+    return ops.sum(loss) / xp.where(total == 0, xp.ones_like(total), total)
+
+
+def _weighted(loss: Any, weight: Any, labels: Array) -> Any:
+    return loss if weight is None else loss * ops.getitem(weight, index=labels)
+
+
+def kl_div(log_prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """The divergence ``sum_i target_i (log target_i - log_prediction_i)`` over the last axis.
+
+    ``target`` holds probabilities; where one is 0, so is its term. The reduction is over
+    distributions (PyTorch's ``batchmean``). Raises ValueError unless both shapes are equal.
+    """
+    same_shape(log_prediction, target)
+    possible = target > 0
+    surprise = ops.log(ops.where(possible, target, 1.0)) - log_prediction
+    return _reduce(ops.sum(target * ops.where(possible, surprise, 0.0), axis=-1), reduction)
+
+
+def cosine_similarity(x: Any, y: Any, axis: int = -1, eps: float = 1e-8) -> Any:
+    """``x . y / (|x| |y|)`` along ``axis``; norms below ``eps`` count as that."""
+    lengths = ops.maximum(norm(x, axis), eps) * ops.maximum(norm(y, axis), eps)
+    return ops.sum(x * y, axis=axis) / lengths
+
+
+# --- Helpers ---------------------------------------------------------------------------------
+
+
+def _reduce(loss: Any, reduction: str) -> Any:
+    if reduction == "mean":
+        return mean(loss)
+    if reduction == "sum":
+        return ops.sum(loss)
+    if reduction == "none":
+        return loss
+    raise ValueError(f"reduction is {reduction!r}; choose mean, sum or none")
+
+
+def _given(weight: Any, like: Any) -> Any:
+    """A weight as an array of the dtype of ``like``; a Tensor stays one."""
+    return weight if entries(weight) is not weight else asarray(weight, like.dtype)

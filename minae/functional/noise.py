@@ -1,0 +1,20 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import xp
+from ..random import uniform
+
+
+def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
+    """Set each entry to 0 with probability ``p``, and divide the others by ``1 - p``.
+
+    For training: in evaluation, do not call it (Srivastava et al. 2014). Raises ValueError unless
+    ``0 <= p < 1``.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
+    kept = uniform(x.shape, rng=rng) >= p
+    return x * (kept * xp.asarray(1 / (1 - p), x.dtype))

@@ -1,0 +1,59 @@
+"""Normalization: mean 0 and variance 1 over some axes, then a scale and a shift of the features."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import minae.ops as ops
+
+from .statistics import mean
+
+
+def standardize(x: Any, axis: Any, eps: float = 1e-5) -> Any:
+    """``x`` with mean 0 and variance 1 over ``axis``; ``eps`` is added to the variance."""
+    deviation = x - mean(x, axis, keepdims=True)
+    return deviation / ops.sqrt(mean(deviation * deviation, axis, keepdims=True) + eps)
+
+
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Standardize over the features, then scale and shift them (Ba et al. 2016)."""
+    return _affine(standardize(x, -1, eps), weight, bias)
+
+
+def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+    """Divide by the root of the mean square of the features (Zhang & Sennrich 2019, eq. 4)."""
+    return _affine(x / ops.sqrt(mean(x * x, -1, keepdims=True) + eps), weight, None)
+
+
+def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Standardize each of ``groups`` groups of channels over space (Wu & He 2018).
+
+    ``x`` is (batch, ..., channels); with as many groups as channels this is instance norm. Raises
+    ValueError where the channels do not divide into the groups.
+    """
+    batch, *space, channels = x.shape
+    if groups < 1 or channels % groups:
+        raise ValueError(f"{channels} channels do not form {groups} equal groups")
+    grouped = ops.reshape(x, shape=(batch, math.prod(space), groups, channels // groups))
+    return _affine(ops.reshape(standardize(grouped, (1, 3), eps), shape=x.shape), weight, bias)
+
+
+def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Standardize each channel of each sample over space or time (Ulyanov et al. 2016).
+
+    ``x`` is (batch, ..., channels).
+    """
+    return _affine(standardize(x, tuple(range(1, len(x.shape) - 1)), eps), weight, bias)
+
+
+def batch_norm(
+    x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalise the features by a given mean and variance (Ioffe & Szegedy 2015)."""
+    return _affine((x - mean) / ops.sqrt(var + eps), weight, bias)
+
+
+def _affine(x: Any, weight: Any, bias: Any) -> Any:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias

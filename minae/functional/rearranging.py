@@ -1,0 +1,169 @@
+"""Entries cut, sorted, picked, put and masked."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from typing import Any
+
+import minae.ops as ops
+
+from ..backend import Array, asarray, numpy, put_last, xp
+from ..engine import entries
+from .checks import booleans, integers
+
+
+def split(x: Any, sections: int | list[int], axis: int = 0) -> list[Any]:
+    """Cut ``x`` along ``axis`` into equal ``sections``, or before each index of a list.
+
+    Raises ValueError where the length is no multiple of the number of sections.
+    """
+    length = x.shape[axis]
+    if hasattr(sections, "__index__"):
+        sections = operator.index(sections)
+        if sections < 1 or length % sections:
+            raise ValueError(f"an axis of {length} does not split into {sections} equal sections")
+        sections = [length // sections * i for i in range(1, sections)]
+    along = (slice(None),) * (axis % len(x.shape))
+    edges = [0, *sections, length]
+    return [ops.getitem(x, index=(*along, slice(a, b))) for a, b in itertools.pairwise(edges)]
+
+
+def take_along_axis(x: Any, indices: Array, axis: int = -1) -> Any:
+    """The entries of ``x`` at ``indices`` along ``axis``; the other axes of the two must agree.
+
+    PyTorch's ``gather``.
+    """
+    return take(x, integers(indices, x.shape[axis], "indices"), axis)
+
+
+def take(x: Any, indices: Array, axis: int) -> Any:
+    """``take_along_axis`` of indices that need no check."""
+    places = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
+    places[axis] = indices
+    return ops.getitem(x, index=tuple(places))
+
+
+def sort(x: Any, axis: int = -1) -> Any:
+    """``x`` in ascending order along ``axis``; equal entries keep their order."""
+    return take(x, xp.argsort(entries(x), axis=operator.index(axis), kind="stable"), axis)
+
+
+def top_k(x: Any, k: int, axis: int = -1) -> tuple[Any, Array]:
+    """The ``k`` largest entries along ``axis``, the largest first, and their indices.
+
+    Of equal entries the first come first; NaN counts as the largest. The indices are a plain array.
+    Raises ValueError unless ``0 <= k <= x.shape[axis]``.
+    """
+    length = x.shape[axis]
+    if not 0 <= k <= length:
+        raise ValueError(f"top_k of {k} entries, but the axis has {length}")
+    backward = xp.argsort(xp.flip(entries(x), axis), axis=axis, kind="stable")
+    order = length - 1 - xp.flip(backward, axis)  # descending; a stable sort of the reverse
+    order = order[(slice(None),) * (axis % len(x.shape)) + (slice(k),)]
+    return take(x, order, axis), order
+
+
+# --- Changed copies --------------------------------------------------------------------------
+
+
+def index_add(x: Any, index: Any, values: Any) -> Any:
+    """A copy of ``x`` with ``values`` added at ``index``; at a place named twice, both are."""
+    index = ops.plain_index(index)
+    region = xp.empty(x.shape, bool)[index].shape
+    return x + ops.scatter_add(_spread(values, region, x), index=index, shape=x.shape)
+
+
+def index_update(x: Any, index: Any, values: Any) -> Any:
+    """A copy of ``x`` with ``values`` put at ``index``; at a place named twice, the last stays.
+
+    This is what ``x[index] = values`` would do to an array. Gradients reach ``values`` from where
+    they stayed, and ``x`` from everywhere else.
+    """
+    index = ops.plain_index(index)
+    origin = xp.full(x.shape, -1, "int32")  # which of the values each place holds
+    region = origin[index].shape
+    if math.prod(region) == 0:
+        return x
+    order = xp.arange(math.prod(region), dtype="int32").reshape(region)
+    put_last(origin, index, order)
+    values = ops.reshape(_spread(values, region, x), shape=(-1,))
+    return ops.where(origin >= 0, ops.getitem(values, index=origin), x)
+
+
+def _spread(values: Any, region: tuple[int, ...], x: Any) -> Any:
+    """``values`` over the whole region; numbers and lists in the dtype of ``x``."""
+    if not hasattr(values, "dtype") or isinstance(values, numpy.generic):
+        values = asarray(values, x.dtype)
+    return ops.broadcast_to(values, shape=region)
+
+
+def masked_fill(x: Any, mask: Any, value: float) -> Any:
+    """``x`` with ``value`` wherever the boolean ``mask``, broadcast to it, is True.
+
+    Raises TypeError for a mask that is not boolean, ValueError for one that is larger than ``x``.
+    """
+    mask = xp.broadcast_to(booleans(mask, "mask"), x.shape)
+    return ops.where(mask, float(value), x)
+
+
+# --- One-hot codes and segments --------------------------------------------------------------
+
+
+def one_hot(codes: Any, count: int, dtype: Any = "float32") -> Array:
+    """A plain array (..., count) with 1 at each code and 0 elsewhere. Raises for codes outside."""
+    return (integers(codes, count, "codes")[..., None] == xp.arange(count)).astype(dtype)
+
+
+def segment_sum(x: Any, segments: Any, count: int) -> Any:
+    """Sum the rows of ``x`` (..., *features) that have the same of the ``segments`` (...).
+
+    Segments are integers in [0, count), in any order. Returns (count, *features); an empty segment
+    has the sum 0. Raises TypeError for segments that are no integers, ValueError for those outside.
+    """
+    segments = _segments(x, segments, count)
+    return ops.scatter_add(x, index=(segments,), shape=(count, *x.shape[segments.ndim :]))
+
+
+def segment_mean(x: Any, segments: Any, count: int) -> Any:
+    """The mean of each segment, 0 for an empty one; otherwise as ``segment_sum``."""
+    segments = _segments(x, segments, count)
+    sizes = xp.bincount(segments.ravel(), minlength=count).astype(x.dtype)
+    total = segment_sum(x, segments, count)
+    return total / xp.maximum(sizes, 1).reshape(count, *(1,) * (len(total.shape) - 1))
+
+
+def segment_max(x: Any, segments: Any, count: int) -> Any:
+    """The largest entry of each segment, -inf for an empty one; otherwise as ``segment_sum``.
+
+    Entries that tie share the gradient evenly.
+    """
+    segments = _segments(x, segments, count)
+    top = _largest(x, segments, count)
+    chosen = entries(x) == top[segments]
+    ties = segment_sum(chosen.astype(x.dtype), segments, count)
+    total = segment_sum(ops.where(chosen, x, 0.0), segments, count)
+    return ops.where(ties > 0, total / xp.maximum(ties, 1), -math.inf)
+
+
+def segment_softmax(x: Any, segments: Any, count: int) -> Any:
+    """Softmax within each segment: ``exp(x)`` over its sum in the segment. The shape of ``x``."""
+    segments = _segments(x, segments, count)
+    top = _largest(x, segments, count)
+    powers = ops.exp(x - xp.where(xp.isfinite(top), top, 0)[segments])
+    total = segment_sum(powers, segments, count)
+    return powers / ops.getitem(ops.where(total == 0, 1.0, total), index=segments)
+
+
+def _segments(x: Any, segments: Any, count: int) -> Array:
+    segments = integers(segments, count, "segments")
+    if x.shape[: segments.ndim] != segments.shape:
+        raise ValueError(f"segments {list(segments.shape)} do not lead {list(x.shape)}")
+    return segments
+
+
+def _largest(x: Any, segments: Array, count: int) -> Array:
+    top = xp.full((count, *x.shape[segments.ndim :]), -math.inf, x.dtype)
+    xp.maximum.at(top, segments, entries(x))
+    return top
