@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from minae.backend import Array, xp
+from minae.backend import Array, expect, xp
 
 Pair = tuple[int, int]  # (vertical, horizontal)
 
@@ -133,10 +133,8 @@ def check_input(shape, weight_shape, size, stride, padding, dilation, groups) ->
     images = (shape[0], *size, weight_shape[2] * groups)
     expected = output_size(images, weight_shape, stride, padding, dilation, groups)
     if shape[1:] != (*expected, weight_shape[3]):
-        raise ValueError(
-            f"size {size} and weight {weight_shape} need g (batch, *{expected}, {weight_shape[3]}),"
-            f" got {shape}"
-        )
+        wanted = f"g (batch, {expected[0]}, {expected[1]}, {weight_shape[3]})"
+        raise ValueError(expect(f"{wanted} of size {size}, weight {weight_shape}", shape))
     return expected
 
 
@@ -173,23 +171,21 @@ def check_weight(shape, g_shape, size, stride, padding, dilation, groups) -> tup
     expected = output_size(shape, weight_shape, stride, padding, dilation, groups)
     if g_shape[:3] != (shape[0], *expected):
         needed = (shape[0], *expected, g_shape[3])
-        raise ValueError(f"x {shape} and size {size} need g {needed}, got {g_shape}")
+        raise ValueError(expect(f"g {needed} of x {shape}, size {size}", g_shape))
     return weight_shape
 
 
 def output_size(shape, weight_shape, stride, padding, dilation, groups) -> Pair:
     """(oh, ow) of a convolution, once all that can be wrong with its shapes is not."""
     if len(shape) != 4 or len(weight_shape) != 4:
-        raise ValueError(f"expected {_LAYOUT}; got {shape} and {weight_shape}")
+        raise ValueError(expect(_LAYOUT, shape, weight_shape))
     if 0 in (shape[3], weight_shape[3]):
         raise ValueError(f"there are no channels: x {shape}, weight {weight_shape} ({_LAYOUT})")
     if groups < 1 or shape[3] % groups or weight_shape[3] % groups:
         raise ValueError(f"{groups} groups do not divide channels {shape[3]} and {weight_shape[3]}")
     if shape[3] != weight_shape[2] * groups:
-        raise ValueError(
-            f"x {shape} has {shape[3]} channels, weight {weight_shape} with {groups} groups expects"
-            f" {weight_shape[2] * groups} ({_LAYOUT})"
-        )
+        wanted = f"x with {weight_shape[2] * groups} channels, {groups} groups ({_LAYOUT})"
+        raise ValueError(expect(wanted, shape, weight_shape))
     if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
         raise ValueError(f"impossible {stride=}, {dilation=}, {padding=}")
     spare = [

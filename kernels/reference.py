@@ -9,7 +9,7 @@ import functools
 import math
 from typing import Any
 
-from minae.backend import Array, quiet, sum_segments, xp
+from minae.backend import Array, expect, quiet, sum_segments, xp
 
 # Kernels too, in files of their own.
 from .error_function import erf  # noqa: F401
@@ -113,10 +113,8 @@ def check_nearest(vectors: Array, codebook: Array | Prepared, nonfinite: str) ->
     if nonfinite not in ("raise", "mask"):
         raise ValueError(f"nonfinite must be 'raise' or 'mask', not {nonfinite!r}")
     if vectors.ndim < 1 or codebook.ndim != 2 or vectors.shape[-1] != codebook.shape[1]:
-        raise ValueError(
-            f"expected vectors (..., D) and a codebook (K, D), got {vectors.shape} and"
-            f" {codebook.shape}"
-        )
+        wanted = "vectors (..., D) and a codebook (K, D)"
+        raise ValueError(expect(wanted, vectors.shape, codebook.shape))
     if 0 in codebook.shape:
         raise ValueError(f"the codebook is empty: {codebook.shape}, vectors {vectors.shape}")
     _check_dtype(vectors, codebook)
@@ -241,9 +239,7 @@ def check_scatter(values: Array, codes: Array) -> None:
     if codes.dtype.kind not in "iu":
         raise TypeError(f"codes must be integers, not {codes.dtype}")
     if values.shape[:-1] != codes.shape or values.ndim < 1:
-        raise ValueError(
-            f"expected values (..., D) and codes (...), got {values.shape} and {codes.shape}"
-        )
+        raise ValueError(expect("values (..., D) and codes (...)", values.shape, codes.shape))
 
 
 def refuse_code(codes: Array, place: int, count: int) -> None:

@@ -146,7 +146,8 @@ __all__ = [
 ]  # fmt: skip
 
 _LATER = frozenset({
-    "command", "data", "io", "models", "nn", "optim", "pictures", "run", "testing", "train", "vq",
+    "command", "data", "inspect", "interop", "io", "models", "nn", "optim", "pictures", "run",
+    "testing", "train", "vq",
 })  # fmt: skip
 
 

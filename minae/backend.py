@@ -52,9 +52,9 @@ def describe(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def expect(what: str, *actual: Any) -> str:
-    """What errors show where shapes do not fit: what was to come, and what came."""
-    return f"\n  Expect: {what}\n  Actual: {', '.join(map(describe, actual))}"
+def expect(wanted: str, *actual: Any, why: str = "the shapes do not fit") -> str:
+    """What errors say where something else should have come: what, and what came."""
+    return f"{why}\n  Expect: {wanted}\n  Actual: {', '.join(map(describe, actual))}"
 
 
 def operand(value: Any, weak: bool = True) -> Any:

@@ -99,10 +99,10 @@ def primitive(
 def _recorder(op: Op) -> Callable[..., Any]:
     """The function that users call: it computes ``op``, and records it if a gradient is needed."""
     OPS[op.name] = op
-    forward, rules, joint = op.forward, op.rules, op.joint
+    rules, joint = op.rules, op.joint
     arity, named = -1 if op.variadic else len(op.arrays), op.defaults.keys()
 
-    @functools.wraps(forward)
+    @functools.wraps(op.forward)
     def call(*args: Any, **kwargs: Any) -> Any:
         if len(args) != arity or (kwargs and not kwargs.keys() <= named):
             args = op.bind(args, kwargs)
@@ -121,7 +121,7 @@ def _recorder(op: Op) -> Callable[..., Any]:
             args = tuple(a if type(a) in known else operand(a, weak=met) for a in args)
             arrays = list(map(entries, args))
         try:
-            result = forward(*arrays, **kwargs)
+            result = op.forward(*arrays, **kwargs)
         except Exception as error:
             error.add_note(f"in {op.name}({', '.join(map(describe, args))})")
             raise

@@ -54,6 +54,22 @@ def usage(path: Any, counts: Any) -> None:
     _write(path, figure)
 
 
+def bars(
+    path: Any, labels: Sequence[str], parts: Mapping[str, Sequence[float]], unit: str
+) -> None:
+    """A horizontal bar for each label, of parts one behind the other; the first is on top."""
+    figure = _figure(7, 0.6 + 0.28 * max(len(labels), 2))
+    ax = figure.subplots()
+    ends = numpy.zeros(len(labels))
+    for (part, values), color in zip(parts.items(), (COLOR, "#d08c3f", "#7a9a5c", "#8a6a9c")):
+        ax.barh(range(len(labels)), values, left=ends, color=color, label=part)
+        ends = ends + numpy.asarray(values)
+    ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel=unit)
+    ax.invert_yaxis()
+    ax.legend(frameon=False)
+    _write(path, figure)
+
+
 def code_grids(path: Any, images: Any, codes: Any, count: int) -> None:
     """Each image above its grid of codes (n, rows, columns), a colour and a number for each."""
     images, codes = numpy.clip(asnumpy(images), 0, 1), asnumpy(codes)

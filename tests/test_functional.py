@@ -122,7 +122,8 @@ def test_ties_share_the_gradient(function, leaf, numpy):
 )
 @pytest.mark.parametrize("shapes", [((4, 1), (4,)), ((4,), ()), ((2, 3), (1, 3)), ((3,), (4,))])
 def test_losses_refuse_to_broadcast(loss, shapes, leaf):
-    with pytest.raises(ValueError, match=r"prediction .* target .* would broadcast.*same shape"):
+    wanted = r"would broadcast.*\s+Expect: .* one shape\s+Actual: \w+\[.*, \w+\["
+    with pytest.raises(ValueError, match=wanted):
         loss(leaf(np.zeros(shapes[0])), leaf(np.zeros(shapes[1])))
 
 
@@ -143,7 +144,7 @@ def test_cross_entropy_checks_its_labels(leaf, array):
     for floats in (array([0.0, 1.0], "float32"), [0.7, 1.9]):
         with pytest.raises(TypeError, match=r"labels must be integers, got float.*astype\(int\)"):
             minae.cross_entropy(logits, floats)
-    with pytest.raises(ValueError, match=r"need labels of shape \[2\], got int\d+\[2, 1\]"):
+    with pytest.raises(ValueError, match=r"(?s)Expect: labels \[2\].*Actual: int\d+\[2, 1\]"):
         minae.cross_entropy(logits, array([[0], [1]]))
 
 
@@ -214,7 +215,7 @@ def test_codes_are_checked(leaf, array, numpy):
 
 def test_convolution_refuses_what_does_not_fit(leaf):
     x, w = leaf(np.zeros((1, 5, 5, 3))), leaf(np.zeros((3, 3, 2, 4)))
-    with pytest.raises(ValueError, match=r"3 channels, weight .* expects 2") as error:
+    with pytest.raises(ValueError, match=r"Expect: x with 2 channels") as error:
         minae.conv2d(x, w)
     assert "in conv2d(float64[1, 5, 5, 3], float64[3, 3, 2, 4], None)" in error.value.__notes__
     with pytest.raises(ValueError, match="does not fit the image"):
@@ -224,7 +225,7 @@ def test_convolution_refuses_what_does_not_fit(leaf):
     for bad in (2.0, "same", (1, 2, 3), (1.0, 1)):
         with pytest.raises(TypeError, match=r"stride must be an integer or a pair"):
             minae.conv2d(x, w, stride=bad)
-    with pytest.raises(ValueError, match=r"conv_transpose2d takes images .*, in\).*got float64"):
+    with pytest.raises(ValueError, match=r"Expect: images .*, in\)\s+Actual: float64"):
         minae.conv_transpose2d(x, w)
     with pytest.raises(ValueError, match=r"bias \(3,\) must be \(4,\)"):
         minae.conv2d(leaf(np.zeros((1, 5, 5, 2))), w, leaf(np.zeros(3)))

@@ -227,7 +227,7 @@ class Row(NamedTuple):
     name: str  # of the op
     twin: Callable  # the same in NumPy
     sampler: Any  # draws the shapes of the inputs, and the keyword arguments
-    domain: str = "real"  # or "positive"; "distinct" or "halves" where kinks must be kept away
+    domain: str = "real"  # or "positive", "negative"; "distinct" or "halves" away from kinks
     options: Any = MappingProxyType({})  # more keyword arguments
 
 
@@ -256,6 +256,105 @@ def conv_rows():
     ]
 
 
+# --- Windows and recurrence: by NumPy's sliding windows, and step by step -----------------------
+
+
+@st.composite
+def sliding(draw):
+    """A shape with windows along one of its axes, and how many there are."""
+    shape = draw(array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5))
+    axis = draw(st.integers(0, len(shape) - 1))
+    size, stride = draw(st.integers(1, shape[axis])), draw(st.integers(1, 3))
+    small = list(shape)
+    small[axis] = (shape[axis] - size) // stride + 1
+    return shape, tuple(small), {"axis": axis, "size": size, "stride": stride}
+
+
+def picked(draw, small, how):
+    count = int(np.prod(small))
+    picks = draw(st.lists(st.integers(0, how["size"] - 1), min_size=count, max_size=count))
+    return {"picks": np.reshape(picks, small)}
+
+
+def window_rows():
+    def windows(x, axis, size, stride):
+        views = np.lib.stride_tricks.sliding_window_view(x, size, axis)
+        return views[(slice(None),) * axis + (slice(None, None, stride),)]  # windows last
+
+    def adjoint(x, shape, function):
+        """By the definition: the function of each unit array, weighed by ``x``."""
+        units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+        return np.array([(function(u) * x).sum() for u in units]).reshape(shape)
+
+    def taken(x, picks, **how):
+        return np.take_along_axis(windows(x, **how), picks[..., None], -1)[..., 0]
+
+    def larger(x, axis, length):
+        return (*x.shape[:axis], length, *x.shape[axis + 1 :])
+
+    @st.composite
+    def forward(draw):
+        shape, _, how = draw(sliding())
+        return [shape], how
+
+    @st.composite
+    def back(draw):
+        shape, small, how = draw(sliding())
+        return [small], how | {"length": shape[how["axis"]]}
+
+    @st.composite
+    def taking(draw):
+        shape, small, how = draw(sliding())
+        return [shape], how | picked(draw, small, how)
+
+    @st.composite
+    def putting(draw):
+        shape, small, how = draw(sliding())
+        return [small], how | picked(draw, small, how) | {"length": shape[how["axis"]]}
+
+    return [
+        Row("sum_windows", lambda x, **how: windows(x, **how).sum(-1), forward()),
+        Row("max_windows", lambda x, **how: windows(x, **how).max(-1), forward(), "distinct"),
+        Row("spread_windows", lambda x, length, **how: adjoint(
+            x, larger(x, how["axis"], length), lambda u: windows(u, **how).sum(-1)), back()),
+        Row("take_windows", taken, taking()),
+        Row("put_windows", lambda x, length, **how: adjoint(
+            x, larger(x, how["axis"], length), lambda u: taken(u, **how)), putting()),
+    ]  # fmt: skip
+
+
+def np_sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def np_lstm(projected, weight, hidden, cell):
+    out = []
+    for x in projected:
+        i, f, c, o = np.split(x + hidden @ weight, 4, axis=-1)
+        cell = np_sigmoid(f) * cell + np_sigmoid(i) * np.tanh(c)
+        hidden = np_sigmoid(o) * np.tanh(cell)
+        out.append(np.concatenate([hidden, cell], -1))
+    return np.stack(out)
+
+
+def np_gru(projected, weight, bias, hidden):
+    out = []
+    for x in projected:
+        (r, z, n), (hr, hz, hn) = (np.split(a, 3, -1) for a in (x, hidden @ weight + bias))
+        r, z = np_sigmoid(r + hr), np_sigmoid(z + hz)
+        hidden = (1 - z) * np.tanh(n + r * hn) + z * hidden
+        out.append(hidden)
+    return np.stack(out)
+
+
+@st.composite
+def recurring(draw, gates, *more):
+    steps, batch, size = (draw(st.integers(1, 3)) for _ in range(3))
+    named = {"bias": (gates * size,), "state": (batch, size)}
+    wide = gates * size
+    return [(steps, batch, wide), (size, wide), *(named[each] for each in more)], {}
+
+
 one, two = shapes(1), shapes(2)
 condition = np.array([True, False, True])
 ROWS = [
@@ -269,6 +368,7 @@ ROWS = [
     Row("expm1", np.expm1, one),
     Row("log", np.log, one, "positive"),
     Row("log1p", np.log1p, one, "positive"),
+    Row("log1mexp", lambda x: np.log(1 - np.exp(x)), one, "negative"),
     Row("sqrt", np.sqrt, one, "positive"),
     Row("sin", np.sin, one),
     Row("cos", np.cos, one),
@@ -313,6 +413,9 @@ ROWS = [
     Row("einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs),
         st.sampled_from(EINSUMS).map(lambda e: (e[1], {"subscripts": e[0]}))),
     *conv_rows(),
+    *window_rows(),
+    Row("lstm", np_lstm, recurring(4, "state", "state")),
+    Row("gru", np_gru, recurring(3, "bias", "state")),
 ]  # fmt: skip
 
 
@@ -337,6 +440,8 @@ def values(row, sizes, rng):
         pool = (rng.permutation(total) - total // 2 + 0.5) * 0.1 + 0.025
     elif row.domain == "positive":
         pool = rng.uniform(0.5, 2, total)
+    elif row.domain == "negative":
+        pool = -rng.uniform(0.1, 2, total)
     elif row.domain == "halves":  # integers, and a bias that keeps their sums away from 0
         pool = rng.integers(-2, 3, total) + 0.5 * (np.arange(total) >= total - sizes[-1][0])
     else:

@@ -36,7 +36,8 @@ def booleans(mask: Any, name: str) -> Array:
 def same_shape(prediction: Any, target: Any) -> None:
     """Raise ValueError where the two would broadcast to a loss over other pairs of entries."""
     if xp.shape(entries(prediction)) != xp.shape(entries(target)):
-        raise ValueError(expect("prediction and target of one shape", prediction, target))
+        why = "the loss would broadcast, and be over other pairs of entries"
+        raise ValueError(expect("prediction and target of one shape", prediction, target, why=why))
 
 
 def steps(value: Any, name: str, axes: int) -> Any:

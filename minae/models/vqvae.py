@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..backend import Array, describe, xp
+from ..backend import Array, describe, expect, xp
 from ..data import pixels
 from ..engine import entries, no_grad
 from ..functional import mse_loss
@@ -80,7 +80,8 @@ class VQVAE(Module):
     def forward(self, images: Any) -> Reconstruction:
         """Reconstruct float images; in training the codebook learns too."""
         if self._fitting(images).dtype.kind != "f":
-            raise TypeError(f"expected floats in [0, 1], got {describe(images)}: see data.pixels")
+            why = "the dtype does not fit: see data.pixels"
+            raise TypeError(expect("floats in [0, 1], or bytes", images, why=why))
         latents = self.encoder(images)  # (batch, height / 4, width / 4, features)
         quantized = self.quantizer(latents)
         return Reconstruction(self.decoder(quantized.values), quantized)
@@ -109,7 +110,7 @@ class VQVAE(Module):
     def decode(self, codes: Any) -> Array:
         """Codes (batch, rows, columns) to images (batch, 4 rows, 4 columns, channels)."""
         if len(xp.shape(codes)) != 3:
-            raise ValueError(f"expected codes (batch, rows, columns), got {describe(codes)}")
+            raise ValueError(expect("codes (batch, rows, columns)", codes))
         return xp.concatenate([self._drawn(block) for block in _blocks(codes)])
 
     @no_grad()
@@ -142,10 +143,8 @@ class VQVAE(Module):
         shape: tuple[int, ...] = getattr(images, "shape", ())
         fits = len(shape) == 4 and shape[3] == channels
         if not fits or any(side < 4 or side % 4 for side in shape[1:3]):
-            raise ValueError(
-                f"expected images (batch, height, width, {channels}) with sides divisible by 4, "
-                f"got {describe(images)}"
-            )
+            wanted = f"images (batch, height, width, {channels}), sides divisible by 4"
+            raise ValueError(expect(wanted, images))
         return images
 
     # --- In a folder ---------------------------------------------------------------------------

@@ -157,7 +157,7 @@ class _Layers(_Recurrent):
                 states = self.recur(turned, start, f"_l{layer}{direction}")
                 last.append([_last(s, s0, lengths) for s, s0 in zip(states, start)])
                 outputs.append(_reversed(states[0], lengths) if direction else states[0])
-            x = ops.concatenate(outputs, axis=-1)
+            x = ops.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
             if self.training and self.dropout and layer + 1 < self.layers:
                 x = dropout(x, self.dropout, self.rng)
         x = x if lengths is None else ops.where(within, x, 0.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import kernels
-from ..backend import Array, asarray, describe, xp
+from ..backend import Array, asarray, expect, xp
 from ..engine import entries, stamp
 from ..functional import embedding, mse_loss
 from ..functional.checks import integers
@@ -121,7 +121,7 @@ class VectorQuantizer(Module):
     def _features(self, x: Any) -> int:
         features = self.codebook.shape[1]
         if len(x.shape) < 1 or x.shape[-1] != features:
-            raise ValueError(f"expected vectors (..., {features}), got {describe(x)}")
+            raise ValueError(expect(f"vectors (..., {features})", x))
         return features
 
     def _replace(self, x: Any, codes: Array) -> tuple[Tensor, Any]:

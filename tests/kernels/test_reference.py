@@ -239,7 +239,7 @@ def test_scatter_sum_errors(array):
     for codes in ([0.0, 1.0, 2.0, 3.0], [True, False, True, True]):
         with pytest.raises(TypeError, match="integers"):
             scatter_sum(values, array(codes), 5)
-    with pytest.raises(ValueError, match=r"\(4, 2\) and \(3,\)"):
+    with pytest.raises(ValueError, match=r"\(4, 2\), \(3,\)"):
         scatter_sum(values, array([0, 1, 2]), 5)
 
 
@@ -358,7 +358,7 @@ def test_conv2d_errors(array):
 
     x, weight = ones(2, 5, 5, 4), ones(3, 3, 4, 6)
     bad = [
-        (lambda: conv2d(x, ones(3, 3, 3, 6)), "4 channels.*expects 3"),
+        (lambda: conv2d(x, ones(3, 3, 3, 6)), r"Expect: x with 3 channels"),
         (lambda: conv2d(x, ones(3, 3, 2, 6), groups=4), "4 groups do not divide"),
         (lambda: conv2d(x, weight, groups=3), "3 groups do not divide"),
         (lambda: conv2d(x, weight, groups=0), "groups"),
@@ -368,7 +368,7 @@ def test_conv2d_errors(array):
         (lambda: conv2d(x, weight, ones(5)), "bias"),
         (lambda: conv2d(x, weight, stride=(0, 1)), "impossible"),
         (lambda: conv2d(x, weight, padding=(0, -1)), "impossible"),
-        (lambda: conv2d(ones(5, 5, 4), weight), r"expected x \(batch, height, width, in\)"),
+        (lambda: conv2d(ones(5, 5, 4), weight), r"Expect: x \(batch, height, width, in\)"),
         (lambda: conv2d_input(ones(2, 3, 3, 6), weight, size=(6, 5)), "size"),
         (lambda: conv2d_input(ones(2, 3, 3, 5), weight, size=(5, 5)), "size"),
         (lambda: conv2d_input(ones(2, 3, 3, 6), weight, size=(2, 5)), "does not fit"),

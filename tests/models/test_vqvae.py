@@ -106,11 +106,11 @@ def test_an_empty_batch_has_no_codes(model):
 
 
 @pytest.mark.parametrize("bad, error, message", [
-    (images(2, 7), ValueError, r"sides divisible by 4, got uint8\[2, 7, 7, 1\]"),
+    (images(2, 7), ValueError, r"sides divisible by 4\s+Actual: uint8\[2, 7, 7, 1\]"),
     (images(2, 8, 3), ValueError, r"images \(batch, height, width, 1\)"),
-    (images()[0], ValueError, r"expected images .* got uint8\[8, 8, 1\]"),
-    (None, ValueError, "expected images"),
-    ([[1, 2]], ValueError, "expected images"),
+    (images()[0], ValueError, r"Expect: images .*\s+Actual: uint8\[8, 8, 1\]"),
+    (None, ValueError, "Expect: images"),
+    ([[1, 2]], ValueError, "Expect: images"),
     (images().astype("int64"), TypeError, "uint8"),
     (images() * 1.0, ValueError, "divide by 255"),
     (np.full((2, 8, 8, 1), np.nan), ValueError, "NaN"),
@@ -123,7 +123,7 @@ def test_images_that_do_not_fit(model, bad, error, message):
 
 
 def test_codes_that_do_not_fit(model):
-    with pytest.raises(ValueError, match=r"expected codes \(batch, rows, columns\)"):
+    with pytest.raises(ValueError, match=r"Expect: codes \(batch, rows, columns\)"):
         model.decode(np.zeros((2, 2), int))
     with pytest.raises(ValueError, match=r"codes must be in \[0, 8\), got 8"):
         model.decode(np.full((1, 2, 2), 8))
@@ -164,7 +164,7 @@ def test_a_folder_remembers_how_its_codebook_is_learned(model, tmp_path):
 
 
 def test_forward_takes_floats(model):
-    with pytest.raises(TypeError, match="expected floats"):
+    with pytest.raises(TypeError, match="Expect: floats"):
         model(images())
 
 

@@ -21,7 +21,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is an oracle: pip install m
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest entry, at every order
 FLOATS = pytest.mark.parametrize("dtype", TOLERANCE)
-FILTERS = {nn.Conv2d: (3, 2, 0, 1), nn.ConvTranspose2d: (3, 2, 0, 1), nn.Linear: (1, 0)}
+TURNED = (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.MultiheadAttention, nn.Linear)
+FILTERS = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}  # the order in which PyTorch has our axes
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 class Twin(NamedTuple):
@@ -31,14 +33,15 @@ class Twin(NamedTuple):
     ours: Callable
     theirs: Callable
     input: Any
+    sequences: bool = False  # whether PyTorch wants their features first too
 
 
 # --- The door between the two layouts ------------------------------------------------------------
 
 
-def axes_of_weights(layer: Any) -> tuple[int, ...] | None:
+def axes_of_weights(layer: Any, weight: Any) -> tuple[int, ...] | None:
     """The order in which PyTorch has the axes of our weight; None where it is the same."""
-    return FILTERS.get(type(layer))
+    return FILTERS.get(len(weight.shape)) if type(layer) in TURNED + CONVOLUTIONS else None
 
 
 def to_torch(values: np.ndarray, axes: tuple | None = None) -> Any:
@@ -67,7 +70,7 @@ def places(ours: Any, theirs: Any) -> list[tuple]:
         twin = counterpart[path]
         for name, x in vars(layer).items():
             if isinstance(x, (Tensor, minae.backend.ndarray)):
-                found.append((x, getattr(twin, name), axes_of_weights(layer)))
+                found.append((x, getattr(twin, name), axes_of_weights(layer, x)))
     kept = [name for name in theirs.state_dict() if not name.endswith("num_batches_tracked")]
     assert sorted(kept) == sorted(ours.state_dict())
     return found
@@ -103,7 +106,8 @@ def check(twin: Twin, dtype: str, array: Callable, numpy: Callable) -> None:
     if not codes:
         xs, zs, axes = [x, *xs], [z.requires_grad_(), *zs], [None, *axes]
 
-    y, w = ours(x), features_last(theirs(features_first(z)))
+    y = ours(x)
+    w = theirs(z.mT).mT if twin.sequences else features_last(theirs(features_first(z)))
     assert y.dtype == dtype
     agree(numpy(y), w, TOLERANCE[dtype], "values")
 
@@ -130,18 +134,107 @@ def check(twin: Twin, dtype: str, array: Callable, numpy: Callable) -> None:
         agree(numpy(g), from_torch(h, each), TOLERANCE[dtype], f"second-order gradient {i}")
 
 
-def conv(case: str, shape: tuple, *args: Any, **options: Any) -> Twin:
+def same(case: str, shape: tuple, name: str, *args: Any, **options: Any) -> Twin:
+    """A layer that takes the same arguments in PyTorch."""
     return Twin(
-        f"Conv2d: {case}", lambda: nn.Conv2d(*args, **options),
-        lambda: torch.nn.Conv2d(*args, **options), shape,
+        f"{name}: {case}", lambda: getattr(nn, name)(*args, **options),
+        lambda: getattr(torch.nn, name)(*args, **options), shape, len(shape) == 3,
     )
+
+
+def conv(case: str, shape: tuple, *args: Any, **options: Any) -> Twin:
+    return same(case, shape, f"Conv{len(shape) - 2}d", *args, **options)
 
 
 def transposed(case: str, shape: tuple, *args: Any, **options: Any) -> Twin:
+    return same(case, shape, f"ConvTranspose{len(shape) - 2}d", *args, **options)
+
+
+class Joined(nn.Module):
+    """A layer with what it returns, outputs and states, in one row."""
+
+    def __init__(self, layer: Any, call: Callable) -> None:
+        self.layer, self.call = layer, call
+
+    def forward(self, x: Any) -> Any:
+        return minae.concatenate([y.flatten() for y in flat(self.call(self.layer, x))])
+
+
+class TheirJoined(torch.nn.Module):
+    def __init__(self, layer: Any, call: Callable) -> None:
+        super().__init__()
+        self.layer, self.call = layer, call
+
+    def forward(self, x: Any) -> Any:
+        return torch.cat([y.flatten() for y in flat(self.call(self.layer, x))])
+
+
+def flat(results: Any) -> list:
+    return [y for each in results for y in flat(each)] if isinstance(results, tuple) else [results]
+
+
+def joined(
+    name: str, case: str, shape: tuple, ours: Callable, theirs: Callable, call: Any, their: Any
+) -> Twin:
     return Twin(
-        f"ConvTranspose2d: {case}", lambda: nn.ConvTranspose2d(*args, **options),
-        lambda: torch.nn.ConvTranspose2d(*args, **options), shape,
+        f"{name}: {case}", lambda: Joined(ours(), call), lambda: TheirJoined(theirs(), their), shape
     )
+
+
+def cell(name: str, **options: Any) -> Twin:
+    layers = [lambda nn=nn: getattr(nn, name)(3, 4, **options) for nn in (nn, torch.nn)]
+
+    def twice(layer: Any, x: Any) -> Any:
+        return layer(x[1], layer(x[0]))  # a second step from the state of the first
+
+    return joined(name, f"{options}", (2, 5, 3), *layers, twice, twice)
+
+
+def recurrent(
+    name: str, case: str, lengths: Any = None, state: bool = False, **options: Any
+) -> Twin:
+    theirs = {"num_layers" if k == "layers" else k: v for k, v in options.items()}
+    shape = (options.get("layers", 1) * (1 + options.get("bidirectional", False)), 4, 2)
+    given = np.random.default_rng(5).standard_normal((2, *shape)) if state else None
+
+    def first(x: Any, make: Callable) -> Any:
+        if given is None:
+            return None
+        both = tuple(make(s).astype(x.dtype) if make is minae.tensor else make(s) for s in given)
+        return both if name == "LSTM" else both[0]
+
+    def run(layer: Any, x: Any) -> Any:
+        return layer(x, first(x, minae.tensor), lengths=lengths)
+
+    def their_run(layer: Any, x: Any) -> Any:
+        if lengths is None:
+            return layer(x, first(x, torch.tensor))
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            x, torch.tensor(lengths), batch_first=True, enforce_sorted=False
+        )
+        out, last = layer(packed, first(x, torch.tensor))
+        padded = torch.nn.utils.rnn.pad_packed_sequence(out, True, total_length=x.shape[1])
+        return padded[0], last
+
+    return joined(
+        name, case, (4, 5, 3), lambda: getattr(nn, name)(3, 2, **options),
+        lambda: getattr(torch.nn, name)(3, 2, batch_first=True, **theirs), run, their_run,
+    )
+
+
+def multihead(
+    case: str, run: Callable, their: Callable, shape: tuple = (2, 3, 4), **options: Any
+) -> Twin:
+    return joined(
+        "MultiheadAttention", case, shape, lambda: nn.MultiheadAttention(4, 2, **options),
+        lambda: torch.nn.MultiheadAttention(4, 2, batch_first=True, **options), run,
+        lambda layer, x: their(layer, x)[0],
+    )
+
+
+def hidden(mask: Any) -> Any:
+    """PyTorch's masks say where not to look."""
+    return ~torch.tensor(mask)
 
 
 def autoencoder() -> Any:
@@ -159,6 +252,9 @@ def their_autoencoder() -> Any:
         torch.nn.ConvTranspose2d(4, 2, 4, 2, 1), torch.nn.Sigmoid(),
     )  # fmt: skip
 
+
+VALID = [[True, True, False], [True, False, False]]
+BIAS = np.random.default_rng(4).standard_normal((2, 2, 3, 3))
 
 TWINS = [
     *(
@@ -183,6 +279,15 @@ TWINS = [
     transposed("doubling", (2, 4, 3, 2), 2, 3, 4, 2, 1),
     transposed("pairs", (2, 3, 4, 2), 2, 3, (2, 3), (3, 2), (1, 2), (2, 0), dilation=(1, 2)),
     transposed("groups", (2, 3, 3, 6), 6, 9, (2, 1), 2, groups=3),
+    conv("time", (2, 7, 3), 3, 4, 3),
+    conv("time, all options", (2, 9, 4), 4, 6, 3, 2, 2, 2, 2, False),
+    conv("reflected", (2, 5, 6, 3), 3, 4, 3, 1, (1, 2), padding_mode="reflect"),
+    conv("time, reflected", (2, 5, 3), 3, 4, 3, 2, 2, padding_mode="reflect"),
+    transposed("time", (2, 5, 3), 3, 4, 3),
+    transposed(
+        "time, all options", (2, 5, 4), 4, 6, 3, stride=3, padding=1, output_padding=2,
+        dilation=2, groups=2, bias=False,
+    ),
     *(
         Twin(
             f"LayerNorm: {shape}", lambda: nn.LayerNorm(4, 1e-3),
@@ -196,6 +301,44 @@ TWINS = [
             lambda groups=groups: torch.nn.GroupNorm(groups, 6, 1e-3), (2, 3, 2, 6),
         )
         for groups in (1, 2, 6)
+    ),
+    same("features", (5, 4), "RMSNorm", 4, 1e-3),
+    Twin("RMSNorm: sequences", lambda: nn.RMSNorm(4), lambda: torch.nn.RMSNorm(4, 1e-6), (2, 3, 4)),
+    same("time", (3, 5, 4), "InstanceNorm1d", 4, 1e-3),
+    same("images", (3, 2, 4, 4), "InstanceNorm2d", 4),
+    same("affine", (3, 2, 4, 4), "InstanceNorm2d", 4, affine=True),
+    same("features", (5, 4), "BatchNorm1d", 4, 1e-3),
+    same("time", (3, 2, 4), "BatchNorm1d", 4),
+    *(cell(name, bias=bias) for name in ("LSTMCell", "GRUCell") for bias in (True, False)),
+    *(
+        recurrent(name, **options)
+        for name in ("LSTM", "GRU")
+        for options in (
+            {"case": "defaults"}, {"case": "a state", "state": True},
+            {"case": "no bias", "bias": False}, {"case": "layers", "layers": 2, "state": True},
+            {"case": "both ways", "bidirectional": True},
+            {"case": "lengths", "lengths": [5, 1, 3, 4]},
+            {"case": "all", "lengths": [2, 5, 1, 4], "layers": 2, "bidirectional": True,
+             "state": True},
+        )
+    ),
+    multihead("itself", lambda layer, x: layer(x), lambda layer, x: layer(x, x, x)),
+    multihead("no bias", lambda layer, x: layer(x), lambda layer, x: layer(x, x, x), bias=False),
+    multihead(
+        "a context", lambda layer, x: layer(x[:, :2], x[:, 1:]),
+        lambda layer, x: layer(x[:, :2], x[:, 1:], x[:, 1:]), (2, 5, 4),
+    ),
+    multihead(
+        "causal", lambda layer, x: layer(x, causal=True),
+        lambda layer, x: layer(x, x, x, attn_mask=hidden(np.tri(3, dtype=bool))),
+    ),
+    multihead(
+        "padding", lambda layer, x: layer(x, mask=np.array(VALID)[:, None, None, :]),
+        lambda layer, x: layer(x, x, x, key_padding_mask=hidden(VALID)),
+    ),
+    multihead(
+        "a bias", lambda layer, x: layer(x, bias=BIAS.astype(x.dtype)),
+        lambda layer, x: layer(x, x, x, attn_mask=torch.tensor(BIAS).reshape(4, 3, 3)),
     ),
     Twin(
         "BatchNorm2d: in training", lambda: nn.BatchNorm2d(3, 1e-3),
@@ -221,6 +364,7 @@ def test_layer_agrees_with_torch(twin, dtype, array, numpy):
 
 def test_every_layer_has_a_twin():
     layers = {name for name in nn.__all__ if inspect.isclass(getattr(nn, name))} - {"Module"}
+    layers -= {"KeyValueCache", "RelativeBias"}  # of which PyTorch has none
     assert layers == {twin.name.split(":")[0] for twin in TWINS}
 
 

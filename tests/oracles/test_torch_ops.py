@@ -178,6 +178,10 @@ ELEMENTWISE = [
     *unary("exp", torch.exp, [-80.0, 0.0, 20.0], [-INF, 0.0]),
     *unary("expm1", torch.expm1, [-80.0, -1e-6, 0.0, 1e-6], [20.0, 1.0]),
     *unary("log", torch.log, [1e-10, 1e10], sample=positive(3, 4)),
+    *unary(
+        "log1mexp", lambda x: torch.log(-torch.expm1(x)), [-1e-6, -0.69, -0.7, -30.0],
+        sample=lambda rng: -rng.uniform(0.1, 3, (3, 4)),
+    ),
     *unary("log1p", torch.log1p, [-0.999, -1e-6, 0.0, 1e-6, 1e6], sample=positive(3, 4)),
     *unary("sqrt", torch.sqrt, [1e-20, 1e-20], [1e20, 1.0], sample=positive(3, 4)),
     *unary("sin", torch.sin, [0.0, 3.0, -30.0]),
@@ -586,7 +590,88 @@ SHAPES = [
     ),
 ]
 
-ROWS = ELEMENTWISE + PRODUCTS + REDUCTIONS + SHAPES
+# --- The table: windows and recurrence -------------------------------------------------------
+
+PICKS = [[[0, 2], [1, 0]], [[2, 2], [1, 1]]]  # of two windows of three
+
+
+def spread(x: Any, axis: int, size: int, stride: int, length: int) -> Any:
+    """The transpose of the matrix that sums windows, applied to ``x``."""
+    count = x.shape[axis]
+    matrix = torch.zeros(length, count, dtype=x.dtype)
+    for i in range(count):
+        matrix[i * stride : i * stride + size, i] = 1
+    return torch.tensordot(x, matrix, ([axis], [1])).movedim(-1, axis)
+
+
+def put_windows(x: Any, picks: Any, stride: int, length: int) -> Any:
+    """Along axis 1."""
+    places = picks + stride * torch.arange(picks.shape[1])[:, None]
+    return torch.zeros(x.shape[0], length, x.shape[2], dtype=x.dtype).scatter_add(1, places, x)
+
+
+def their_lstm(projected: Any, weight: Any, hidden: Any, cell: Any) -> Any:
+    out = []
+    for x in projected:
+        i, f, g, o = (x + hidden @ weight).chunk(4, -1)
+        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
+        out.append(torch.cat([hidden, cell], -1))
+    return torch.stack(out)
+
+
+def their_gru(projected: Any, weight: Any, bias: Any, hidden: Any) -> Any:
+    out = []
+    for x in projected:
+        (r, z, n), (hr, hz, hn) = x.chunk(3, -1), (hidden @ weight + bias).chunk(3, -1)
+        r, z = torch.sigmoid(r + hr), torch.sigmoid(z + hz)
+        hidden = (1 - z) * torch.tanh(n + r * hn) + z * hidden
+        out.append(hidden)
+    return torch.stack(out)
+
+
+WINDOWS = [
+    *(
+        Row(
+            name, f"{axis=}, {size} every {stride}",
+            lambda x, f=getattr(ops, name), o=(axis, size, stride): f(x, *o),
+            lambda x, f=theirs, o=(axis, size, stride): f(x.unfold(*o)), ((2, 7, 6),),
+        )
+        for name, theirs in (("sum_windows", lambda x: x.sum(-1)),
+                             ("max_windows", lambda x: x.amax(-1)))
+        for axis, size, stride in ((1, 3, 1), (1, 2, 3), (2, 3, 2), (0, 1, 1))
+    ),
+    *(
+        Row(
+            "spread_windows", f"{axis=}, {size} every {stride}",
+            lambda x, o=(axis, size, stride, length): ops.spread_windows(x, *o),
+            lambda x, o=(axis, size, stride, length): spread(x, *o), ((2, 3, 2),),
+        )
+        for axis, size, stride, length in ((1, 3, 2, 8), (1, 2, 3, 8), (2, 4, 1, 5))
+    ),
+    Row(
+        "take_windows", "three every two", lambda x: ops.take_windows(x, np.array(PICKS), 1, 3, 2),
+        lambda x: x.unfold(1, 3, 2).gather(3, torch.tensor(PICKS)[..., None])[..., 0], ((2, 6, 2),),
+    ),
+    Row(
+        "put_windows", "three every two",
+        lambda x: ops.put_windows(x, np.array(PICKS), 1, 3, 2, 6),
+        lambda x: put_windows(x, torch.tensor(PICKS), 2, 6), ((2, 2, 2),),
+    ),
+    *(
+        Row(
+            "lstm", f"{steps} steps", ops.lstm, their_lstm,
+            ((steps, 2, 12), (3, 12), (2, 3), (2, 3)),
+        )
+        for steps in (1, 4)
+    ),
+    *(
+        Row("gru", f"{steps} steps", ops.gru, their_gru, ((steps, 2, 9), (3, 9), (9,), (2, 3)))
+        for steps in (1, 4)
+    ),
+]  # fmt: skip
+
+ROWS = ELEMENTWISE + PRODUCTS + REDUCTIONS + SHAPES + WINDOWS
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)

@@ -274,7 +274,7 @@ def test_state_goes_through_dicts_pickles_and_copies(kind, numpy):
 @kinds
 def test_what_does_not_fit_is_refused(kind):
     q = kind(4, 3)
-    with pytest.raises(ValueError, match=r"expected vectors \(\.\.\., 3\), got float32\[5, 2\]"):
+    with pytest.raises(ValueError, match=r"Expect: vectors \(\.\.\., 3\)\s+Actual: .*\[5, 2\]"):
         q(vectors(5, 2))
     before = snapshot(q)
     bad = vectors(5, 3)
