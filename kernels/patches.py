@@ -151,7 +151,8 @@ def conv2d_weight(
     """The gradient of `conv2d` with respect to the weight, (kh, kw, in / groups, out).
 
     x (batch, height, width, in); g (batch, oh, ow, out), the gradient of the result; size (kh, kw).
-    The result has their common dtype.
+    ``stride``, ``padding``, ``dilation`` and ``groups`` are those of `conv2d`. The result has the
+    common dtype of x and g.
 
     Raises ValueError where the channels, the groups or the sizes do not fit.
     """

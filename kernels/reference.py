@@ -295,9 +295,10 @@ def adam(
     algorithm 2); in place, and ``step`` counts from 1.
 
     Parameter p, gradient g, m and v have one shape; p, m and v change. ``m`` and ``v`` are moving
-    averages of the gradient and of its square, corrected for having started at 0 (not at all where
-    ``step`` is inf); then ``p -= lr m' / (sqrt(v') + eps)``. With ``largest``, an array that
-    changes too, the largest v so far takes the place of v (Reddi et al. 2018, algorithm 2).
+    averages of the gradient and of its square, which keep the shares ``betas`` of their past and
+    are corrected for having started at 0 (not at all where ``step`` is inf); then
+    ``p -= lr m' / (sqrt(v') + eps)``. With ``largest``, an array that changes too, the largest v so
+    far takes the place of v (Reddi et al. 2018, algorithm 2).
     """
     first, second = betas
     m *= first

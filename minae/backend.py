@@ -40,6 +40,7 @@ def _choose(wanted: str) -> Any:
 
 
 xp: Any = _choose(os.environ.get("MINAE_BACKEND", "numpy"))
+"""The array library at work: ``numpy`` or ``cupy``, as ``MINAE_BACKEND`` says at import."""
 name: str = xp.__name__
 ndarray: type = xp.ndarray
 

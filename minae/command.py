@@ -20,7 +20,8 @@ from .run import Run
 
 
 def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argparse.ArgumentParser:
-    """The options of every training command, with its own defaults."""
+    """The options of every training command, with its own defaults: ``epochs``, ``batch_size``,
+    ``lr``. The ``description`` stands in its ``--help``."""
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,7 +44,7 @@ def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argp
 
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """An argument type: a finite number above 0."""
+    """An argument type: a finite number above 0 of this ``kind``, ``int`` or ``float``."""
 
     def convert(text: str) -> Any:
         number = kind(text)
@@ -56,7 +57,7 @@ def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def natural(text: str) -> int:
-    """An argument type: 0, 1, 2, ..."""
+    """An argument type: the number 0, 1, 2, ... that ``text`` is."""
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
@@ -64,7 +65,7 @@ def natural(text: str) -> int:
 
 
 def folder(text: str) -> Path:
-    """An argument type: the name of a folder."""
+    """An argument type: the folder that ``text`` names; it need not be there."""
     if not text:
         raise argparse.ArgumentTypeError("the name of a folder is empty")
     return Path(text)
@@ -86,8 +87,9 @@ def new_folder(name: str) -> Path:
 def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse.Namespace:
     """With ``--resume``, the options that the run was started with; ``--epochs`` may grow.
 
-    Raises ValueError where another option on the command line differs from the run's, FormatError
-    where its config.json is not of such a command, and what ``Run.open`` raises.
+    ``options`` are those of the command line, which ``p`` has parsed. Raises ValueError where
+    another option on the command line differs from the run's, FormatError where its config.json is
+    not of such a command, and what ``Run.open`` raises.
     """
     if options.out:
         raise ValueError("--resume goes on in its own folder: leave out --out")
@@ -108,7 +110,7 @@ def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse
 
 
 def run(main: Callable[[argparse.Namespace], None], p: argparse.ArgumentParser) -> int:
-    """Parse the options and call ``main``; returns the exit code.
+    """Parse the options by ``p`` and call ``main`` with them; returns the exit code.
 
     The user's errors become one line, unless ``--debug`` asks for tracebacks.
     """

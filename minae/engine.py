@@ -72,12 +72,13 @@ def elementwise(**rules: Callable) -> Callable[[Callable], Callable[..., Any]]:
         def mul(x, y):
             return x * y
 
-    The function receives arrays and returns one array; keyword-only parameters are metadata. A rule
-    gives the gradient of the argument that it is named after. It takes the gradient ``g`` of the
-    result first, and then by name whatever else it reads: arguments, metadata, the result as
-    ``out``, the shape of an argument ``x`` as ``x_shape``. An argument without a rule gets no
-    gradient. A rule is written with operators, methods and ops, so that it can be differentiated in
-    turn; it never changes ``g`` or returns what it read. ``minae.testing.check_grads`` tests it.
+    The function receives arrays and returns one array; keyword-only parameters are metadata. Each
+    of the ``rules`` gives the gradient of the argument that it is named after. It takes the
+    gradient ``g`` of the result first, and then by name whatever else it reads: arguments,
+    metadata, the result as ``out``, the shape of an argument ``x`` as ``x_shape``. An argument
+    without a rule gets no gradient. A rule is written with operators, methods and ops, so that it
+    can be differentiated in turn; it never changes ``g`` or returns what it read.
+    ``minae.testing.check_grads`` tests it.
     """
     return lambda forward: _recorder(Op(forward, rules, broadcasts=True))
 

@@ -98,7 +98,7 @@ def _is_leaf(value: Any) -> bool:
 
 @dataclass
 class Cost:
-    """What the calls of one op have cost: seconds, and bytes of the arrays that they made."""
+    """What the ``calls`` of one op cost: seconds ``forward`` and ``backward``, bytes ``made``."""
 
     calls: int = 0
     forward: float = 0.0
@@ -108,7 +108,7 @@ class Cost:
 
 @dataclass
 class Profile:
-    """Costs by op, and the seconds that the whole block took. ``print`` shows a table."""
+    """``costs`` by op, and the ``seconds`` that the whole block took. ``print`` shows a table."""
 
     costs: dict[str, Cost] = field(default_factory=dict)
     seconds: float = 0.0

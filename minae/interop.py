@@ -24,11 +24,11 @@ COUNTER = "num_batches_tracked"  # of PyTorch's batch norm, which has no use for
 
 
 def load_torch(module: Module, state: Any) -> None:
-    """Take over a PyTorch ``state_dict``, or a ``.safetensors`` or ``.npz`` file of that layout.
+    """Take over a ``state`` in PyTorch's layout: a ``state_dict``, or the path of a file of one.
 
-    The names must be those of ``module``. Raises ValueError, and changes nothing, where a name is
-    missing, unknown, or of another shape; TypeError for what holds no real numbers. A ``.pt`` file
-    is a program: let PyTorch load it, and pass what it gives.
+    The names must be those of ``module``, the file ``.safetensors`` or ``.npz``. Raises ValueError,
+    and changes nothing, where a name is missing, unknown, or of another shape; TypeError for what
+    holds no real numbers. A ``.pt`` file is a program: let PyTorch load it, and pass what it gives.
     """
     if isinstance(state, (str, os.PathLike)):
         state = load(state)

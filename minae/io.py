@@ -42,18 +42,18 @@ def save(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | Non
 
 
 def load(path: Any) -> dict[str, Any]:
-    """The arrays in a file, by name, as NumPy arrays. Raises FormatError if it is damaged."""
+    """NumPy arrays by name, from the file ``path``. Raises FormatError if it is damaged."""
     return read(path)[0]
 
 
 def load_metadata(path: Any) -> dict[str, Any]:
-    """The metadata that a file was saved with; of a file from elsewhere, nothing."""
+    """The metadata that the file ``path`` was saved with; of one from elsewhere, nothing."""
     with _opened(path) as (metadata, _):
         return metadata
 
 
 def read(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ``load`` and ``load_metadata`` give, of one file at one time."""
+    """What ``load`` and ``load_metadata`` give, of the file ``path`` at one time."""
     with _opened(path) as (metadata, arrays):
         return dict(arrays), metadata
 

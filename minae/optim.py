@@ -120,9 +120,11 @@ def _groups(parameters: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: ``kernels.sgd``; ``weight_decay`` times p is added to g.
+    """Stochastic gradient descent, ``p -= lr g``, with ``momentum`` by ``p -= lr v``, where
+    ``v = momentum v + g`` (Sutskever et al. 2013). ``weight_decay`` times p is added to g first.
 
-    ``nesterov`` looks a step of the momentum ahead (Sutskever et al. 2013, equations 3 and 4).
+    ``nesterov`` looks a step of the momentum ahead (equations 3 and 4 there). ``kernels.sgd``
+    computes it. Raises ValueError for a momentum outside [0, 1) or a decay below 0.
     """
 
     def __init__(
@@ -152,11 +154,14 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """``kernels.adam`` for every parameter; ``weight_decay`` times p is added to g.
+    """Adam (Kingma & Ba 2015, algorithm 1): steps of size ``lr``, by the moving averages m of the
+    gradient and v of its square, ``p -= lr m / (sqrt(v) + eps)``.
 
-    With ``amsgrad`` the divisor never falls (Reddi et al. 2018, algorithm 2); without
-    ``bias_correction`` the averages count as they are, though they began at 0, as in BERT's
-    training.
+    The averages keep the shares ``betas`` of their past in each step, and are corrected for having
+    started at 0, unless ``bias_correction`` is False, as in BERT's training. ``weight_decay`` times
+    p is added to the gradient first. With ``amsgrad`` the divisor never falls (Reddi et al. 2018,
+    algorithm 2). ``kernels.adam`` computes it. Raises ValueError for betas outside [0, 1), an eps
+    or a decay below 0.
     """
 
     decoupled = False
@@ -209,7 +214,7 @@ class AdamW(Adam):
 
 
 def ema_update(averages: Iterable[Tensor], parameters: Iterable[Tensor], decay: float) -> None:
-    """``average = decay average + (1 - decay) parameter`` for each pair, in place::
+    """``average = decay average + (1 - decay) parameter``, for all ``averages``, in place::
 
         teacher = copy.deepcopy(student)
         ema_update(teacher.parameters(), student.parameters(), 0.999)  # after each step
@@ -233,8 +238,9 @@ def ema_update(averages: Iterable[Tensor], parameters: Iterable[Tensor], decay: 
 def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
     """Scale all gradients together so that their norm is at most ``limit`` (Pascanu et al. 2013).
 
-    Returns the norm before. Where it is not finite, every gradient is NaN afterwards. Raises
-    ValueError for a limit that is not above 0.
+    The gradients are those of ``parameters``, changed in place. Returns the norm before. Where it
+    is not finite, every gradient is NaN afterwards. Raises ValueError for a limit that is not above
+    0.
     """
     _positive(limit)
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -246,7 +252,10 @@ def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
 
 
 def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
-    """Hold every entry of every gradient in [-limit, limit]; the limit must be above 0."""
+    """Hold every entry of the gradients of ``parameters`` in [-limit, limit], in place.
+
+    Raises ValueError for a limit that is not above 0.
+    """
     _positive(limit)
     for p in parameters:
         if p.grad is not None:
@@ -265,18 +274,21 @@ def warmup(step: int, steps: int) -> float:
     """Up in a straight line from ``1 / steps`` at step 0 to 1, where it stays::
 
         optimizer.lr = 1e-3 * warmup(step, 500) * cosine(step, 10_000)
+
+    With 0 ``steps`` it is 1 from the start.
     """
     return min(1.0, (step + 1) / steps) if steps else 1.0
 
 
 def cosine(step: int, steps: int, final: float = 0.0) -> float:
-    """Down from 1 to ``final`` at ``steps`` by half a cosine wave (Loshchilov & Hutter 2017)."""
+    """Down from 1 at ``step`` 0 to ``final`` at ``steps`` by half a cosine wave, and there it stays
+    (Loshchilov & Hutter 2017, equation 5, without restarts)."""
     share = min(step / steps, 1.0) if steps else 1.0
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def step_decay(step: int, every: int, factor: float = 0.1) -> float:
-    """``factor`` once more after each ``every`` steps."""
+    """``factor`` to the power of how often ``every`` steps are done at ``step``."""
     return factor ** (step // every)
 
 

@@ -1,6 +1,6 @@
 """Pictures of a run, drawn by matplotlib: images in rows, curves over steps, grids of codes.
 
-Each function writes one PNG file and needs matplotlib.
+Each function writes one PNG file, ``path``, and needs matplotlib: an ImportError says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COLOR = "#2a5d8f"
 
 
 def image_rows(path: Any, rows: Mapping[str, Any]) -> None:
-    """Images (n, height, width, channels) in [0, 1], one labelled row of them under the other."""
+    """Images (n, height, width, channels) in [0, 1], by label: one of ``rows`` under the other."""
     bands = [numpy.clip(asnumpy(images), 0, 1) for images in rows.values()]
     figure = _figure(len(bands[0]) * 0.65 + 1.3, len(bands) * 0.75)
     axes = figure.subplots(len(bands), squeeze=False)[:, 0]
@@ -30,7 +30,7 @@ def image_rows(path: Any, rows: Mapping[str, Any]) -> None:
 
 
 def curves(path: Any, series: Mapping[str, Sequence[float]], log: Sequence[str] = ()) -> None:
-    """One panel for each series of numbers by step; those named in ``log`` on a log scale."""
+    """A panel for each of ``series``, numbers by step; those named in ``log`` on a log scale."""
     figure = _figure(4.2 * len(series), 3.2)
     for ax, (label, values) in zip(figure.subplots(1, len(series), squeeze=False)[0],
                                    series.items()):
@@ -42,7 +42,7 @@ def curves(path: Any, series: Mapping[str, Sequence[float]], log: Sequence[str] 
 
 
 def usage(path: Any, counts: Any) -> None:
-    """How often each code is used, the most used first, beside an even use."""
+    """How often each code is used, ``counts`` (K,), the most used first, beside an even use."""
     counts = numpy.sort(numpy.asarray(counts))[::-1]
     figure = _figure(7, 3.2)
     ax = figure.subplots()
@@ -57,7 +57,10 @@ def usage(path: Any, counts: Any) -> None:
 def bars(
     path: Any, labels: Sequence[str], parts: Mapping[str, Sequence[float]], unit: str
 ) -> None:
-    """A horizontal bar for each label, of parts one behind the other; the first is on top."""
+    """A horizontal bar for each of ``labels``, the first on top, of ``parts`` end to end.
+
+    ``unit`` is that of the numbers.
+    """
     figure = _figure(7, 0.6 + 0.28 * max(len(labels), 2))
     ax = figure.subplots()
     ends = numpy.zeros(len(labels))
@@ -71,7 +74,10 @@ def bars(
 
 
 def code_grids(path: Any, images: Any, codes: Any, count: int) -> None:
-    """Each image above its grid of codes (n, rows, columns), a colour and a number for each."""
+    """Each of ``images`` (n, height, width, channels) in [0, 1] above its grid of ``codes``.
+
+    These are (n, rows, columns), integers in [0, count), with a colour and a number for each.
+    """
     images, codes = numpy.clip(asnumpy(images), 0, 1), asnumpy(codes)
     figure = _figure(2.3 * len(images), 4.6)
     from matplotlib.patheffects import withStroke

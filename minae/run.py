@@ -33,7 +33,10 @@ except ImportError:  # Windows has no such locks
     fcntl = None
 
 class Run:
-    """A folder and what happened so far: ``history``, one dict for each step."""
+    """A ``folder``, its ``config``, and what happened so far: ``history``, one dict for each step.
+
+    The config is whatever JSON can hold. ``create`` and ``open`` give a Run its folder.
+    """
 
     def __init__(self, folder: Any, config: Mapping[str, Any]) -> None:
         self.folder, self.config = Path(folder), dict(config)

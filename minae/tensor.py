@@ -21,8 +21,8 @@ class Tensor:
 
     ``data`` is an array of the backend (shared, not copied), a number or a nested list (which
     become float32); ``minae.tensor`` converts anything else. With ``requires_grad=True`` a backward
-    pass adds to its ``grad``, an array of the same shape and dtype. Raises TypeError for arrays of
-    another library and for integers that want a gradient.
+    pass adds to its ``grad``, an array of the same shape and dtype, or None before the first.
+    Raises TypeError for arrays of another library and for integers that want a gradient.
     """
 
     __slots__ = ("array", "grad", "node", "requires_grad", "written")
@@ -68,18 +68,22 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
         return self.array.shape
 
     @property
     def dtype(self) -> Any:
+        """The dtype of the array."""
         return self.array.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.array.ndim
 
     @property
     def size(self) -> int:
+        """The number of entries."""
         return self.array.size
 
     def __len__(self) -> int:
@@ -271,11 +275,11 @@ class Tensor:
         return ops.transpose(self, axes=_flat(axes) or None)
 
     def swapaxes(self, first: int, second: int) -> Tensor:
-        """Two axes exchanged."""
+        """The axes ``first`` and ``second`` exchanged."""
         return ops.swapaxes(self, first=first, second=second)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """Without the axes of length 1, or without those named."""
+        """Without the axes of length 1, or without those that ``axis`` names."""
         return ops.reshape(self, shape=self.array.squeeze(axis).shape)
 
     def flatten(self) -> Tensor:
@@ -287,7 +291,7 @@ class Tensor:
         return ops.flip(self, axis=axis)
 
     def split(self, sections: int | list[int], axis: int = 0) -> list[Tensor]:
-        """In equal ``sections``, or cut before each index of a list; see ``np.split``."""
+        """In equal ``sections`` along ``axis``, or cut before each index of a list."""
         return functional.split(self, sections, axis)
 
     def astype(self, dtype: Any) -> Tensor:
@@ -311,7 +315,7 @@ class Tensor:
         return functional.var(self, axis, keepdims, correction)
 
     def std(self, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Tensor:
-        """The square root of ``var``."""
+        """The square root of ``var``, of the same arguments."""
         return functional.std(self, axis, keepdims, correction)
 
     def norm(self, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -335,11 +339,13 @@ class Tensor:
         return ops.cumsum(self, axis=axis)
 
     def argmax(self, axis: int | None = None) -> Array:
-        """The index of the largest entry, as a plain array."""
+        """The index of the largest entry along ``axis``, or of all in row-major order: a plain
+        array."""
         return self.array.argmax(axis=axis)
 
     def argmin(self, axis: int | None = None) -> Array:
-        """The index of the smallest entry, as a plain array."""
+        """The index of the smallest entry along ``axis``, or of all in row-major order: a plain
+        array."""
         return self.array.argmin(axis=axis)
 
     # --- Functions of one argument -----------------------------------------------------------
@@ -385,11 +391,11 @@ class Tensor:
         return ops.softmax(self, axis=axis)
 
     def log_softmax(self, axis: int = -1) -> Tensor:
-        """``log(softmax(x))``."""
+        """``log(softmax(x))`` along ``axis``."""
         return ops.log_softmax(self, axis=axis)
 
     def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
-        """Held between two numbers, either of which may be None."""
+        """Held between the numbers ``low`` and ``high``, either of which may be None."""
         return ops.clip(self, low=low, high=high)
 
 
@@ -398,14 +404,16 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tens
 
     Takes numbers, nested lists (of numbers: for Tensors see ``stack``), NumPy arrays, Tensors, and
     arrays of any library that speaks DLPack (PyTorch, CuPy, JAX). Numbers and lists become float32
-    unless ``dtype`` says otherwise, arrays keep theirs.
+    unless ``dtype`` says otherwise, arrays keep theirs. With ``requires_grad`` it is a leaf, whose
+    ``grad`` backward passes fill. Raises TypeError for what holds no real numbers, and for integers
+    that want a gradient.
     """
     source = data.detach() if hasattr(data, "detach") else data
     return Tensor(asarray(source, dtype).copy(), requires_grad=requires_grad)
 
 
 def from_dlpack(data: Any) -> Tensor:
-    """A Tensor that shares its memory with an array of another library, on the same device."""
+    """A Tensor that shares its memory with ``data``, another library's array on the same device."""
     return Tensor(xp.from_dlpack(data))
 
 

@@ -29,12 +29,14 @@ def fit(
 ) -> None:
     """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``images``.
 
-    Images are bytes, or floats in [0, 1]; a batch is floats in [0, 1]: see ``data.batches``. Goes
-    on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or after
-    ``steps``, whichever comes first. ``schedule`` gives the learning rate of each step, counted
-    from 0. Raises KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for
-    data that cannot be trained on, FloatingPointError where the loss is no number any more,
-    BlockingIOError where another process trains in the run's folder.
+    Images are bytes, or floats in [0, 1]; a batch is ``batch_size`` of them as floats in [0, 1], in
+    an order that ``seed`` decides: see ``data.batches``. The ``optimizer`` holds the parameters of
+    ``model``. Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or
+    after ``steps``, whichever comes first. ``schedule`` gives the learning rate of each step,
+    counted from 0. Progress is written to ``out``, by default standard output. Raises
+    KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for data that cannot
+    be trained on, FloatingPointError where the loss is no number any more, BlockingIOError where
+    another process trains in the run's folder.
     """
     epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
     if not len(images) or batch_size < 1:
@@ -100,7 +102,11 @@ def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str,
 
 
 def progress(done: int, last: int, out: TextIO) -> Any:
-    """A tqdm bar on a terminal, where tqdm is installed; else now and then a line."""
+    """A tqdm bar on a terminal, where tqdm is installed; else now and then a line on ``out``.
+
+    A context manager: what it gives is called as ``show(row, images, seconds)`` after each of the
+    steps from ``done`` to ``last``.
+    """
     terminal = out is not None and out.isatty()  # None: a process without standard output
     bar = terminal and importlib.util.find_spec("tqdm")
     return (_bar if bar else _lines)(done, last, out)

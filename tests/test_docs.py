@@ -1,18 +1,20 @@
 """The documentation keeps its word: its code runs and prints what it says, its quotations stand in
-the files, its links lead somewhere, and the site builds."""
+the files, its links lead somewhere, every public name is described, and the site builds."""
 
 import ast
-import importlib.util
+import inspect
 import io
 import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+import minae
 from minae import backend
 
 ROOT = Path(__file__).parent.parent
@@ -157,22 +159,114 @@ def test_the_keys_of_the_metrics_are_the_example_s():
     assert keys_of_the_table("metrics.json") == [*keys, "seconds", "step_ms", "versions"]
 
 
+# --- The docstrings ------------------------------------------------------------------------------
+
+ROOMS = [room for name in dir(minae) if isinstance(room := getattr(minae, name), ModuleType)
+         and room.__name__.startswith("minae.")]
+SELF_EVIDENT = {"x", "y", "rng", "path", "keepdims"}  # the page of the functions says the rest
+
+
+def public(room):
+    """What a module offers, by name: what its ``__all__`` lists, or else what it defines."""
+    defined = [name for name, thing in vars(room).items() if not name.startswith("_")
+               and getattr(thing, "__module__", "") == room.__name__ and callable(thing)]
+    names = getattr(room, "__all__", defined)
+    return {name: getattr(room, name) for name in names if not name.startswith("_")}
+
+
+EVERYTHING = {f"{room.__name__}.{name}": thing
+              for room in (minae, *ROOMS) for name, thing in public(room).items()}
+
+
+def test_every_public_function_class_and_method_says_what_it_does():
+    assert len(ROOMS) >= 12
+    for path, thing in EVERYTHING.items():
+        assert thing.__doc__, path
+        for name, member in vars(thing).items() if inspect.isclass(thing) else ():
+            if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+                assert inspect.getdoc(getattr(thing, name)), f"{path}.{name}"
+
+
+def test_every_parameter_is_spoken_of_by_its_name():
+    for path, thing in EVERYTHING.items():
+        record = inspect.isclass(thing) and issubclass(thing, (tuple, Exception))
+        if record or not callable(thing):
+            continue
+        parents = getattr(thing, "__mro__", (thing,))
+        told = " ".join(p.__doc__ for p in parents if not p.__name__.startswith("_") and p.__doc__)
+        for name in inspect.signature(thing).parameters.keys() - SELF_EVIDENT:
+            assert re.search(rf"\b{name}\b", told), f"{path} does not say what {name} is"
+
+
 # --- The site ------------------------------------------------------------------------------------
 
 
-def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
-    if not (importlib.util.find_spec("mkdocs") and importlib.util.find_spec("material")):
-        pytest.skip("mkdocs-material is not installed")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    for package in ("mkdocs", "material", "mkdocstrings_handlers.python"):
+        pytest.importorskip(package, reason="the extra docs is not installed")
+    folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     done = subprocess.run(
-        [*command, "-f", DOCS / "mkdocs.yml", "-d", tmp_path / "site"],
-        capture_output=True, text=True,
+        [*command, "-f", DOCS / "mkdocs.yml", "-d", folder], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    built = list((tmp_path / "site").rglob("*.html"))
+    return folder
+
+
+def test_the_site_loads_nothing_from_elsewhere(site):
+    built = list(site.rglob("*.html"))
     assert len(built) >= len(PAGES)
     loaded = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*(?:src|href)=["']?(?:https?:)?//""")
     for page in built:
         assert not loaded.search(page.read_text(encoding="utf-8")), page.name
-    for style in (tmp_path / "site").rglob("*.css"):
+    for style in site.rglob("*.css"):
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def entries(site):
+    """What the reference says of each name: for every place, the description without its code."""
+    found = {}
+    for page in sorted((site / "reference").glob("*.html")):
+        article = page.read_text(encoding="utf-8").split("<article")[1].split("</article>")[0]
+        _, *parts = re.split(r'<h\d id="(minae[\w.]*)" class="doc doc-heading">', article)
+        for path, entry in zip(parts[::2], parts[1::2]):
+            entry = re.sub(r"<details.*?</details>", "", entry, flags=re.DOTALL)  # the source code
+            _, _, entry = entry.partition('<div class="doc doc-contents')
+            found.setdefault(path, []).append((page.name, entry))
+    return found
+
+
+def test_every_public_name_has_one_entry_that_describes_it(entries):
+    for path in EVERYTHING:
+        places = [page for page, _ in entries.get(path, ())]
+        assert len(places) == 1, f"{path} is on {places}: see docs/pages/reference"
+        ((_, entry),) = entries[path]
+        assert re.search(r"<p>.*\w", entry), path  # the line of its bases has a class
+
+
+def test_the_reference_has_no_private_and_no_inherited_names(entries):
+    for path, ((_, entry), *_) in entries.items():
+        bases = re.findall(r'class="doc doc-class-bases">.*?</p>', entry, re.DOTALL)
+        assert not re.search(r"\b_[a-zA-Z]", re.sub("<.*?>", " ", " ".join([path, *bases]))), path
+    assert "minae.nn.Module.parameters" in entries and "minae.nn.Linear.parameters" not in entries
+
+
+def test_kernels_are_described_by_their_definition(entries):
+    ((_, entry),) = entries["minae.kernels.nearest"]
+    assert "vectors (..., D) and codebook (K, D)" in entry
+
+
+def test_docstrings_become_code_and_links(entries):
+    ((_, entry),) = entries["minae.elementwise"]
+    (code,) = re.findall(r"<pre>(.*?)</pre>", entry, re.DOTALL)
+    assert "@elementwise(x=lambda g, y: g * y" in re.sub(r"<.*?>", "", code)
+    ((_, entry),) = entries["minae.optim.SGD"]
+    assert 'href="kernels.html#minae.kernels.sgd"><code>kernels.sgd</code></a>' in entry
+    ((_, entry),) = entries["minae.vq.Quantized.codes"]
+    assert "(...): integers in [0, K)" in entry  # the comment beside the field
+    for path, places in entries.items():
+        for _, entry in places:
+            prose = re.sub(r"<pre>.*?</pre>|<.*?>", "", entry, flags=re.DOTALL)
+            assert "::" not in prose and "``" not in prose, path

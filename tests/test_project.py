@@ -33,14 +33,6 @@ def test_the_readme_shows_the_whole_public_api():
     assert {name for name in dir(minae) if not name.startswith("_")} <= listed
 
 
-def test_every_public_function_says_what_it_does():
-    for name in minae.__all__:
-        thing = getattr(minae, name)
-        assert name.startswith("_") or thing.__doc__, name
-    for name, member in vars(minae.Tensor).items():
-        assert name.startswith("_") or not callable(member) or member.__doc__, name
-
-
 @pytest.mark.parametrize("tool", [["ruff", "check", "."], ["mypy"]], ids=lambda t: t[0])
 def test_static_checks(tool):
     done = subprocess.run(

@@ -26,7 +26,11 @@ def batch_indices(
 
 
 def batches(images: Any, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Array]:
-    """The ``images`` (n, ...), a host array, as batches of ``pixels``: see ``batch_indices``."""
+    """The ``images`` (n, ...), a host array, as batches of ``pixels``.
+
+    ``size``, ``seed``, ``epoch`` and ``start`` are those of ``batch_indices``, and so is what is
+    raised.
+    """
     order = batch_indices(len(images), size, seed=seed, epoch=epoch, start=start)
     return (pixels(images[chosen]) for chosen in order)
 

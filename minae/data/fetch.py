@@ -29,7 +29,7 @@ class FetchError(OSError):
 def fetch(
     name: str, urls: Iterable[str], sha256: str, path: Any, size: int, timeout: float = 10.0
 ) -> str:
-    """Write the file of ``size`` bytes and this SHA-256 to ``path``; return the URL that gave it.
+    """Write the file of ``size`` bytes and this ``sha256`` to ``path``; return the URL it is from.
 
     The mirrors ``urls`` are tried in order; one that is silent for ``timeout`` seconds, or too slow
     as a whole, has failed like one that refuses or sends anything else. Raises FetchError if all

@@ -15,7 +15,7 @@ class ImageSet(NamedTuple):
 
     name: str  # mnist, fashion or digits
     source: str  # where it came from, as a phrase: "from the folder ..."
-    train_images: numpy.ndarray
-    train_labels: numpy.ndarray
-    test_images: numpy.ndarray
-    test_labels: numpy.ndarray
+    train_images: numpy.ndarray  # (n, 28, 28, 1)
+    train_labels: numpy.ndarray  # (n,)
+    test_images: numpy.ndarray  # (m, 28, 28, 1)
+    test_labels: numpy.ndarray  # (m,)

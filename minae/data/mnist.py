@@ -64,17 +64,21 @@ def load_mnist(data_dir: Any = None) -> ImageSet:
 
 
 def load_fashion_mnist(data_dir: Any = None) -> ImageSet:
-    """Fashion-MNIST, articles of clothing: as ``load_mnist``, in folders ``fashion_mnist``."""
+    """Fashion-MNIST, 60,000 and 10,000 articles of clothing.
+
+    ``data_dir`` and all else is as in ``load_mnist``, but the folders are named ``fashion_mnist``.
+    """
     return _load("fashion", data_dir)
 
 
 def load_images(
     dataset: str, data_dir: Any = None, report: Callable[[str], Any] = print
 ) -> ImageSet:
-    """The data set "mnist", "fashion" or "digits"; ``report`` gets a line on what came from where.
+    """The ``dataset`` "mnist", "fashion" or "digits"; ``report`` gets a line on where it is from.
 
-    Where MNIST is neither at hand nor to be fetched, the built-in "digits" take its place, and the
-    line says so. Raises ValueError for another name, and what the loaders raise.
+    ``data_dir`` is that of ``load_mnist``. Where MNIST is neither at hand nor to be fetched, the
+    built-in "digits" take its place, and the line says so. Raises ValueError for another name
+    and for a folder to read "digits" from, and what the loaders raise.
     """
     before = after = ""
     if dataset == "digits":

@@ -21,7 +21,7 @@ def gelu_tanh(x: Any) -> Any:
 
 
 def silu(x: Any) -> Any:
-    """``x * sigmoid(x)``, also called swish."""
+    """``x * sigmoid(x)``, also called swish (Elfwing et al. 2018; Ramachandran et al. 2017)."""
     return x * ops.sigmoid(x)
 
 
@@ -31,12 +31,12 @@ def mish(x: Any) -> Any:
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """``x`` where positive, else ``slope * x``."""
+    """``x`` where positive, else ``slope * x`` (Maas et al. 2013)."""
     return ops.where(x > 0, x, slope * x)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """``x`` where positive, else ``alpha * (exp(x) - 1)``."""
+    """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2016)."""
     return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0.0, x)))
 
 

@@ -17,11 +17,12 @@ def conv2d(
 ) -> Any:
     """Cross-correlate images (batch, height, width, in) with filters (kh, kw, in / groups, out).
 
-    ``stride``, ``padding`` (zeros on both sides) and ``dilation`` are integers or pairs (vertical,
-    horizontal). Returns (batch, height', width', out) with
-    ``height' = (height + 2 padding - dilation (kh - 1) - 1) // stride + 1``; with ``relu``, what is
-    below 0 becomes 0 on the way. Raises ValueError where channels, groups or sizes do not fit,
-    TypeError where a step is no integer.
+    The filters are ``weight``; ``bias`` (out,), if any, is added to each pixel. ``stride``,
+    ``padding`` (zeros on both sides) and ``dilation`` are integers or pairs (vertical, horizontal).
+    Returns (batch, height', width', out) with
+    ``height' = (height + 2 padding - dilation (kh - 1) - 1) // stride + 1`` (Dumoulin & Visin 2016,
+    relationship 6); with ``relu``, what is below 0 becomes 0 on the way. Raises ValueError where
+    channels, groups or sizes do not fit, TypeError where a step is no integer.
     """
     return ops.conv2d(x, weight, bias, grid=_grid(stride, padding, dilation, groups), relu=relu)
 
@@ -36,8 +37,8 @@ def conv_transpose2d(
     ``weight`` is that of the convolution this is the adjoint of: (kh, kw, out / groups, in). Where
     a stride leaves several sizes possible, ``output_padding`` (below the stride) picks the larger.
     Returns (batch, height', width', out) with
-    ``height' = (height - 1) stride - 2 padding + dilation (kh - 1) + 1 + output_padding``. Raises
-    as ``conv2d`` does.
+    ``height' = (height - 1) stride - 2 padding + dilation (kh - 1) + 1 + output_padding``. ``bias``
+    (out,) and ``relu`` are those of ``conv2d``, which says what is raised.
     """
     grid = _grid(stride, padding, dilation, groups)
     extra = steps(output_padding, "output_padding", 2)
@@ -67,9 +68,10 @@ def conv1d(
     x: Any, weight: Any, bias: Any = None, *,
     stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, relu: bool = False,
 ) -> Any:
-    """``conv2d`` of sequences (batch, time, in) with filters (k, in / groups, out).
+    """``conv2d`` along time: sequences (batch, time, in) under ``weight`` (k, in / groups, out).
 
-    Returns (batch, time', out).
+    Returns (batch, time', out). ``bias``, ``stride``, ``padding``, ``dilation`` (integers),
+    ``relu`` and errors are those of ``conv2d``.
     """
     _check1d(x, weight, "in / groups, out")
     options = _row(stride=stride, padding=padding, dilation=dilation)
@@ -82,9 +84,10 @@ def conv_transpose1d(
     stride: Any = 1, padding: Any = 0, output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
     relu: bool = False,
 ) -> Any:
-    """``conv_transpose2d`` of sequences (batch, time, in), with filters (k, out / groups, in).
+    """``conv_transpose2d`` along time: (batch, time, in) under ``weight`` (k, out / groups, in).
 
-    Returns (batch, time', out).
+    Returns (batch, time', out). ``bias``, ``stride``, ``padding``, ``output_padding``, ``dilation``
+    (integers), ``relu`` and errors are those of ``conv_transpose2d``.
     """
     _check1d(x, weight, "out / groups, in")
     options = _row(

@@ -17,13 +17,19 @@ from .statistics import mean, norm
 
 
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
-    """The squared error. Raises ValueError unless both shapes are equal."""
+    """``(prediction - target) ** 2``, or its ``reduction`` (mean, sum, none).
+
+    Raises ValueError where their shapes differ.
+    """
     same_shape(prediction, target)
     return _reduce((prediction - target) ** 2, reduction)
 
 
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
-    """The absolute error. Raises ValueError unless both shapes are equal."""
+    """``|prediction - target|``, or its ``reduction`` (mean, sum, none).
+
+    Raises ValueError where their shapes differ.
+    """
     same_shape(prediction, target)
     return _reduce(ops.abs(prediction - target), reduction)
 
@@ -31,9 +37,10 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
 def huber_loss(
     prediction: Any, target: Any, delta: float = 1.0, *, reduction: str = "mean"
 ) -> Any:
-    """Half the squared error up to an error of ``delta``, from there on a straight line.
+    """Half of ``(prediction - target) ** 2`` up to ``delta``, from there on a straight line.
 
-    Huber 1964. Raises ValueError unless both shapes are equal and ``delta`` is above 0.
+    Or its ``reduction`` (mean, sum, none); after Huber 1964. Raises ValueError where the shapes
+    differ, or ``delta`` is not above 0.
     """
     same_shape(prediction, target)
     if not delta > 0:
@@ -54,8 +61,8 @@ def binary_cross_entropy_with_logits(
     """``-pos_weight target log p - (1 - target) log(1 - p)`` with ``p = sigmoid(logits)``.
 
     Computed from the logits, so that it stays finite. ``pos_weight`` counts positive targets more
-    (or less), ``weight`` whole entries; both broadcast to the logits. Raises ValueError unless
-    logits and target have one shape.
+    (or less), ``weight`` whole entries; both broadcast to the logits. ``reduction`` is mean, sum or
+    none. Raises ValueError unless logits and target have one shape.
     """
     same_shape(logits, target)
     if pos_weight is None:
@@ -71,8 +78,9 @@ def binary_cross_entropy(
 ) -> Any:
     """``-target log p - (1 - target) log(1 - p)`` of probabilities p, the logs held above -100.
 
-    Prefer ``binary_cross_entropy_with_logits``, which loses no precision. Raises ValueError unless
-    both shapes are equal, and where a prediction is outside [0, 1].
+    Prefer ``binary_cross_entropy_with_logits``, which loses no precision and says what ``weight``
+    and ``reduction`` are. Raises ValueError unless both shapes are equal, and where a prediction is
+    outside [0, 1].
     """
     same_shape(prediction, target)
     if bool(((entries(prediction) < 0) | (entries(prediction) > 1)).any()):
@@ -98,7 +106,8 @@ def cross_entropy(
 
     ``weight`` (classes) is that of each class; the mean is then weighted, too. Where a label is
     ``ignore_index`` there is no loss and no gradient; a mean over nothing is 0. ``label_smoothing``
-    is the share of the target that is spread over all classes (Szegedy et al. 2016, section 7).
+    is the share of the target that is spread over all classes (Szegedy et al. 2016, section 7),
+    ``reduction`` is mean, sum or none.
     Raises ValueError where the shapes do not agree or a label is neither in [0, classes) nor
     ``ignore_index``, TypeError where labels are no integers.
     """
@@ -112,7 +121,10 @@ def nll_loss(
     log_probabilities: Any, labels: Any, *, weight: Any = None, ignore_index: int = -100,
     label_smoothing: float = 0.0, reduction: str = "mean",
 ) -> Any:
-    """``-log_probabilities[label]``: ``cross_entropy`` of what has been through log_softmax."""
+    """``-log_probabilities[label]`` of ``labels``: ``cross_entropy`` after ``log_softmax``.
+
+    ``weight``, ``ignore_index``, ``label_smoothing``, ``reduction`` and errors are the same there.
+    """
     classes = log_probabilities.shape[-1]
     labels = integers(labels, classes, "labels", besides=ignore_index)
     if labels.shape != log_probabilities.shape[:-1]:
@@ -149,8 +161,9 @@ def _weighted(loss: Any, weight: Any, labels: Array) -> Any:
 def kl_div(log_prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     """The divergence ``sum_i target_i (log target_i - log_prediction_i)`` over the last axis.
 
-    ``target`` holds probabilities; where one is 0, so is its term. The reduction is over
-    distributions (PyTorch's ``batchmean``). Raises ValueError unless both shapes are equal.
+    ``target`` holds probabilities, ``log_prediction`` logarithms of them; where a target is 0, so
+    is its term. The ``reduction`` is over distributions (as PyTorch's ``batchmean``). Raises
+    ValueError unless both shapes are equal.
     """
     same_shape(log_prediction, target)
     possible = target > 0

@@ -10,7 +10,7 @@ from .checks import integers
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """``x @ weight + bias`` with weight (in, out)."""
+    """``x @ weight + bias``: (..., in) to (..., out), by weight (in, out), bias (out,) or None."""
     return x @ weight if bias is None else x @ weight + bias
 
 

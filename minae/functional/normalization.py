@@ -17,20 +17,27 @@ def standardize(x: Any, axis: Any, eps: float = 1e-5) -> Any:
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Standardize over the features, then scale and shift them (Ba et al. 2016)."""
+    """Standardize (..., features) over the features, then scale and shift them (Ba et al. 2016).
+
+    ``weight`` and ``bias`` are (features,), or None; ``eps`` is added to the variance.
+    """
     return _affine(standardize(x, -1, eps), weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
-    """Divide by the root of the mean square of the features (Zhang & Sennrich 2019, eq. 4)."""
+    """Divide (..., features) by the root of their mean square (Zhang & Sennrich 2019, eq. 4).
+
+    ``weight`` (features,) scales the result; ``eps`` is added to the mean square.
+    """
     return _affine(x / ops.sqrt(mean(x * x, -1, keepdims=True) + eps), weight, None)
 
 
 def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Standardize each of ``groups`` groups of channels over space (Wu & He 2018).
 
-    ``x`` is (batch, ..., channels); with as many groups as channels this is instance norm. Raises
-    ValueError where the channels do not divide into the groups.
+    ``x`` is (batch, ..., channels), ``weight`` and ``bias`` are (channels,), or None; ``eps`` is
+    added to the variance. With as many groups as channels this is instance norm. Raises ValueError
+    where the channels do not divide into the groups.
     """
     batch, *space, channels = x.shape
     if groups < 1 or channels % groups:
@@ -42,7 +49,8 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Standardize each channel of each sample over space or time (Ulyanov et al. 2016).
 
-    ``x`` is (batch, ..., channels).
+    ``x`` is (batch, ..., channels), ``weight`` and ``bias`` are (channels,), or None; ``eps`` is
+    added to the variance.
     """
     return _affine(standardize(x, tuple(range(1, len(x.shape) - 1)), eps), weight, bias)
 
@@ -50,7 +58,11 @@ def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-
 def batch_norm(
     x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
-    """Normalise the features by a given mean and variance (Ioffe & Szegedy 2015)."""
+    """Normalise (..., features) by a given ``mean`` and variance ``var`` (Ioffe & Szegedy 2015).
+
+    Both are (features,), and so are ``weight`` and ``bias``, which scale and shift the result, or
+    None; ``eps`` is added to the variance.
+    """
     return _affine((x - mean) / ops.sqrt(var + eps), weight, bias)
 
 

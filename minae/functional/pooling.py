@@ -34,16 +34,21 @@ def avg_pool2d(
     x: Any, kernel: Any, stride: Any = None, padding: Any = 0, *,
     ceil_mode: bool = False, count_include_pad: bool = True,
 ) -> Any:
-    """As ``avg_pool1d``, of images; steps are integers or pairs (vertical, horizontal)."""
+    """As ``avg_pool1d``, of images (batch, height, width, channels).
+
+    ``kernel``, ``stride`` and ``padding`` are integers or pairs (vertical, horizontal);
+    ``ceil_mode`` and ``count_include_pad`` hold for both.
+    """
     return _average(x, 2, kernel, stride, padding, ceil_mode, count_include_pad)
 
 
 def max_pool1d(
     x: Any, kernel: Any, stride: Any = None, padding: Any = 0, *, ceil_mode: bool = False
 ) -> Any:
-    """The largest entry of each window, as ``avg_pool1d`` gives the mean; padding is never it.
+    """The largest entry of each window of ``kernel`` entries, one every ``stride``.
 
-    The gradient goes to the first of equal entries.
+    Otherwise as ``avg_pool1d``, with its ``ceil_mode``, but ``padding`` is never the largest. The
+    gradient goes to the first of equal entries.
     """
     return _largest(x, 1, kernel, stride, padding, ceil_mode)
 
@@ -51,7 +56,11 @@ def max_pool1d(
 def max_pool2d(
     x: Any, kernel: Any, stride: Any = None, padding: Any = 0, *, ceil_mode: bool = False
 ) -> Any:
-    """As ``max_pool1d``, of images; steps are integers or pairs (vertical, horizontal)."""
+    """As ``max_pool1d``, of images (batch, height, width, channels).
+
+    ``kernel``, ``stride`` and ``padding`` are integers or pairs (vertical, horizontal);
+    ``ceil_mode`` holds for both.
+    """
     return _largest(x, 2, kernel, stride, padding, ceil_mode)
 
 
@@ -133,7 +142,10 @@ def adaptive_avg_pool2d(x: Any, size: Any) -> Any:
 
 
 def adaptive_max_pool1d(x: Any, size: int) -> Any:
-    """The largest entries of the windows of ``adaptive_avg_pool1d``; ties share the gradient."""
+    """The largest entry of each of the ``size`` windows of ``adaptive_avg_pool1d``.
+
+    Entries that tie share the gradient evenly.
+    """
     return _adapt(x, 1, size, ops.max)
 
 

@@ -33,7 +33,8 @@ def split(x: Any, sections: int | list[int], axis: int = 0) -> list[Any]:
 def take_along_axis(x: Any, indices: Array, axis: int = -1) -> Any:
     """The entries of ``x`` at ``indices`` along ``axis``; the other axes of the two must agree.
 
-    PyTorch's ``gather``.
+    PyTorch's ``gather``. Returns the shape of ``indices``. Raises TypeError for indices that are no
+    integers, ValueError for one outside the axis, a negative one too.
     """
     return take(x, integers(indices, x.shape[axis], "indices"), axis)
 
@@ -112,7 +113,10 @@ def masked_fill(x: Any, mask: Any, value: float) -> Any:
 
 
 def one_hot(codes: Any, count: int, dtype: Any = "float32") -> Array:
-    """A plain array (..., count) with 1 at each code and 0 elsewhere. Raises for codes outside."""
+    """A plain array (..., count) of ``dtype`` with 1 at each of ``codes`` (...) and 0 elsewhere.
+
+    Raises TypeError for codes that are no integers, ValueError for codes outside [0, count).
+    """
     return (integers(codes, count, "codes")[..., None] == xp.arange(count)).astype(dtype)
 
 
@@ -127,7 +131,10 @@ def segment_sum(x: Any, segments: Any, count: int) -> Any:
 
 
 def segment_mean(x: Any, segments: Any, count: int) -> Any:
-    """The mean of each segment, 0 for an empty one; otherwise as ``segment_sum``."""
+    """The mean of each of ``count`` segments, 0 for an empty one.
+
+    ``segments``, shapes and errors are those of ``segment_sum``.
+    """
     segments = _segments(x, segments, count)
     sizes = xp.bincount(segments.ravel(), minlength=count).astype(x.dtype)
     total = segment_sum(x, segments, count)
@@ -135,9 +142,10 @@ def segment_mean(x: Any, segments: Any, count: int) -> Any:
 
 
 def segment_max(x: Any, segments: Any, count: int) -> Any:
-    """The largest entry of each segment, -inf for an empty one; otherwise as ``segment_sum``.
+    """The largest entry of each of ``count`` segments, -inf for an empty one.
 
-    Entries that tie share the gradient evenly.
+    Entries that tie share the gradient evenly. ``segments``, shapes and errors are those of
+    ``segment_sum``.
     """
     segments = _segments(x, segments, count)
     top = _largest(x, segments, count)
@@ -148,7 +156,10 @@ def segment_max(x: Any, segments: Any, count: int) -> Any:
 
 
 def segment_softmax(x: Any, segments: Any, count: int) -> Any:
-    """Softmax within each segment: ``exp(x)`` over its sum in the segment. The shape of ``x``."""
+    """``exp(x)`` over its sum in each of ``count`` segments: the shape of ``x``.
+
+    ``segments`` and errors are those of ``segment_sum``.
+    """
     segments = _segments(x, segments, count)
     top = _largest(x, segments, count)
     powers = ops.exp(x - xp.where(xp.isfinite(top), top, 0)[segments])

@@ -25,7 +25,10 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
 
 
 def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
-    """The square root of ``var``; its gradient where all entries are equal is 0."""
+    """The square root of ``var`` over ``axis``, with its ``correction``.
+
+    Its gradient where all entries are equal is 0.
+    """
     return ops.sqrt(var(x, axis, keepdims, correction))
 
 

@@ -49,8 +49,9 @@ class VQVAE(Module):
     """Images (batch, height, width, channels) with pixels in [0, 1], sides divisible by 4.
 
     ``hidden`` and ``residual`` are the channels of the body and of its residual blocks; there are
-    ``codes`` codewords of ``features`` entries, learned by moving averages. To learn them by
-    gradient, ``model.quantizer = minae.vq.VectorQuantizer(codes, features)``.
+    ``codes`` codewords of ``features`` entries, learned by moving averages with the
+    ``commitment`` and ``decay`` of ``minae.vq.VectorQuantizerEMA``. To learn them by gradient,
+    ``model.quantizer = minae.vq.VectorQuantizer(codes, features)``.
     """
 
     def __init__(

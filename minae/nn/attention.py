@@ -20,8 +20,8 @@ class MultiheadAttention(Module):
     section 3.2.2).
 
     ``in_proj_weight`` (features, 3 features) makes queries, keys and values, ``out_proj`` joins the
-    heads. ``dropout`` is the probability with which a weight is dropped in training. Raises
-    ValueError where the heads do not divide the features.
+    heads, both with ``bias`` or without. ``dropout`` is the probability with which a weight is
+    dropped in training. Raises ValueError where the heads do not divide the features.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class KeyValueCache:
 
 
 class RelativeBias(Module):
-    """A learned bias of attention for each head and distance (Raffel et al. 2020, section 2.1).
+    """A bias of attention, learned for each of ``heads`` and distances (Raffel et al. 2020, 2.1).
 
     Distances are put into ``buckets``: half of them hold one distance each, the others grow with
     the logarithm up to ``farthest``, from where on all are in the last. With ``bidirectional``, one

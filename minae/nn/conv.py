@@ -16,8 +16,9 @@ class Conv2d(Module):
     """Cross-correlation with learned filters (kh, kw, inputs / groups, outputs).
 
     ``kernel``, ``stride``, ``padding`` (on both sides: zeros, or with the ``padding_mode``
-    ``"reflect"`` the mirror image) and ``dilation`` are integers or pairs (vertical, horizontal).
-    Raises ValueError where the groups do not divide the channels.
+    ``"reflect"`` the mirror image) and ``dilation`` are integers or pairs (vertical, horizontal);
+    with ``bias``, a number is learned for each output. See ``minae.conv2d``. Raises ValueError
+    where the groups do not divide the channels.
     """
 
     def __init__(
@@ -42,7 +43,11 @@ class Conv2d(Module):
 
 
 class Conv1d(Module):
-    """``Conv2d`` along time, with filters (k, inputs / groups, outputs)."""
+    """``Conv2d`` along time, with filters (k, inputs / groups, outputs).
+
+    ``kernel``, ``stride``, ``padding`` and ``dilation`` are integers; ``padding_mode`` and ``bias``
+    are those of ``Conv2d``.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0,
@@ -68,7 +73,9 @@ class Conv1d(Module):
 class ConvTranspose2d(Module):
     """The adjoint of a convolution from ``outputs`` to ``inputs`` channels, to larger images.
 
-    Its filters are that convolution's: (kh, kw, outputs / groups, inputs).
+    Its filters are that convolution's, (kh, kw, outputs / groups, inputs), and so are ``kernel``,
+    ``stride``, ``padding``, ``dilation`` and ``bias``, as in ``Conv2d``. Where a stride leaves
+    several sizes possible, ``output_padding`` picks the larger: see ``minae.conv_transpose2d``.
     """
 
     def __init__(
@@ -93,7 +100,11 @@ class ConvTranspose2d(Module):
 
 
 class ConvTranspose1d(Module):
-    """``ConvTranspose2d`` along time, with filters (k, outputs / groups, inputs)."""
+    """``ConvTranspose2d`` along time, with filters (k, outputs / groups, inputs).
+
+    ``kernel``, ``stride``, ``padding``, ``output_padding`` and ``dilation`` are integers; ``bias``
+    is that of ``ConvTranspose2d``.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0,

@@ -31,8 +31,10 @@ class Module:
     """
 
     training = True
+    """True at first and after ``train``, False after ``eval``: what dropout and statistics obey."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What a call of the Module returns: for the subclass to define."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -67,7 +69,8 @@ class Module:
     # --- What changes all of it ----------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Set ``training`` here and below: dropout drops, statistics are updated. Returns self."""
+        """Set ``training`` to ``mode`` here and below, so that dropout drops and statistics are
+        updated. Returns self."""
         for module in self.modules():
             module.training = mode
         return self

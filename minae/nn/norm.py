@@ -40,7 +40,7 @@ class _Norm(Module):
 
 
 class LayerNorm(_Norm):
-    """Over the features of each position (Ba et al. 2016)."""
+    """Over the ``features`` of each position (Ba et al. 2016); ``eps`` is added to the variance."""
 
     def __init__(self, features: int, eps: float = 1e-5) -> None:
         super().__init__(features, eps)
@@ -53,7 +53,10 @@ class LayerNorm(_Norm):
 
 
 class RMSNorm(_Norm):
-    """By the root mean square of the features, without a shift (Zhang & Sennrich 2019)."""
+    """By the root mean square of the ``features``, without a shift (Zhang & Sennrich 2019).
+
+    ``eps`` is added to the mean square.
+    """
 
     def __init__(self, features: int, eps: float = 1e-6) -> None:
         super().__init__(features, eps)
@@ -66,7 +69,10 @@ class RMSNorm(_Norm):
 
 
 class GroupNorm(_Norm):
-    """Over space and each of ``groups`` groups of channels, image by image (Wu & He 2018)."""
+    """Over space and each of ``groups`` groups of channels, image by image (Wu & He 2018).
+
+    ``eps`` is added to the variance. Raises ValueError where the channels form no equal groups.
+    """
 
     def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
         if groups < 1 or channels % groups:
@@ -104,14 +110,15 @@ class _InstanceNorm(_Norm):
 class InstanceNorm1d(_InstanceNorm):
     """Over time, each channel of each sequence for itself (Ulyanov et al. 2016).
 
-    Sequences (batch, time, channels). Scales and shifts only if ``affine``, as in PyTorch.
+    Sequences (batch, time, channels). Scales and shifts only if ``affine``, as in PyTorch; ``eps``
+    is added to the variance.
     """
 
     axes = "batch, time"
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """``InstanceNorm1d`` of images (batch, height, width, channels)."""
+    """``InstanceNorm1d`` of images (batch, height, width, channels); ``eps``, ``affine`` as there."""
 
     axes = "batch, height, width"
 
@@ -152,15 +159,19 @@ class BatchNorm2d(_BatchNorm):
 
     Images (batch, height, width, channels). In training by the mean and variance of the batch, of
     which ``running_mean`` and the unbiased ``running_var`` keep a moving average (``momentum`` is
-    the share of the new); in evaluation by those. Raises ValueError in training where a channel has
-    a single entry.
+    the share of the new); in evaluation by those. ``eps`` is added to the variance. Raises
+    ValueError where there are not ``channels`` channels, and in training where one has a single
+    entry.
     """
 
     axes = "batch, height, width"
 
 
 class BatchNorm1d(_BatchNorm):
-    """``BatchNorm2d`` of features (batch, channels) or sequences (batch, time, channels)."""
+    """``BatchNorm2d`` of features (batch, channels) or sequences (batch, time, channels).
+
+    ``eps`` and ``momentum`` are the same.
+    """
 
     axes = "batch, time"
 

@@ -96,8 +96,8 @@ class LSTMCell(_Cell, _LSTM):
     """One step of an LSTM (Hochreiter & Schmidhuber 1997, with a forget gate, Gers et al. 2000).
 
     Weights (inputs, 4 hidden) and (hidden, 4 hidden), the gates in the order input, forget,
-    candidate, output, and two biases, of which the sum counts. Raises ValueError for shapes that do
-    not fit.
+    candidate, output; with ``bias`` two of (4 hidden), of which the sum counts. Raises ValueError
+    for shapes that do not fit.
     """
 
     def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
@@ -111,7 +111,7 @@ class GRUCell(_Cell, _GRU):
     """One step of a GRU (Cho et al. 2014), whose reset gate acts after the product with the state.
 
     Weights (inputs, 3 hidden) and (hidden, 3 hidden), the gates in the order reset, update,
-    candidate, and two biases. Raises ValueError for shapes that do not fit.
+    candidate; with ``bias`` two of (3 hidden). Raises ValueError for shapes that do not fit.
     """
 
     def forward(self, x: Any, state: Any = None) -> Any:
@@ -171,11 +171,12 @@ class _Layers(_Recurrent):
 
 
 class LSTM(_Layers, _LSTM):
-    """``layers`` LSTMs, each reading what the one below wrote; see ``LSTMCell``.
+    """``layers`` LSTMs, each reading what the one below wrote; the lowest reads (..., inputs).
 
-    If ``bidirectional``, a second one in each layer reads from the end, and what both wrote is
-    joined. ``dropout`` is the probability with which an entry between two layers is dropped in
-    training. Raises ValueError for shapes that do not fit, and for sequences without a step.
+    For ``hidden`` and ``bias`` see ``LSTMCell``. If ``bidirectional``, a second one in each layer
+    reads from the end, and what both wrote is joined. ``dropout`` is the probability with which an
+    entry between two layers is dropped in training. Raises ValueError for shapes that do not fit,
+    and for sequences without a step.
     """
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, tuple]:
@@ -191,7 +192,10 @@ class LSTM(_Layers, _LSTM):
 
 
 class GRU(_Layers, _GRU):
-    """``layers`` GRUs, each reading what the one below wrote; see ``GRUCell``, and ``LSTM``."""
+    """``layers`` GRUs, each reading what the one below wrote; see ``GRUCell``.
+
+    ``inputs``, ``hidden``, ``bias``, ``dropout`` and ``bidirectional`` are those of ``LSTM``.
+    """
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """As ``LSTM.forward``, with a state that is one array (layers * directions, batch, hidden).

@@ -19,7 +19,7 @@ class Sequential(Module):
         Sequential(Linear(784, 64), minae.relu, Linear(64, 10))
 
     State is named by position: ``0.weight``, ``2.bias``. A convolution and the relu behind it are
-    computed in one.
+    computed in one. Raises TypeError where one of the ``layers`` cannot be called.
     """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
@@ -53,7 +53,8 @@ class Sequential(Module):
 
 
 class Dropout(Module):
-    """In training, each entry is 0 with probability ``p``, the others divided by ``1 - p``."""
+    """In training, each entry is 0 with probability ``p``, the others divided by ``1 - p``
+    (Srivastava et al. 2014). Raises ValueError unless ``0 <= p < 1``."""
 
     def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
         if not 0 <= p < 1:

@@ -209,7 +209,7 @@ def where(condition, x, y):
 
 @elementwise(x=lambda g, x, low, high: g * inside(x, low, high))
 def clip(x, *, low=None, high=None):
-    """``x`` held between two numbers (either may be None); outside them its gradient is 0."""
+    """``x`` held between ``low`` and ``high`` (None: no limit); outside them its gradient is 0."""
     return xp.clip(x, low, high)
 
 
@@ -223,7 +223,7 @@ def inside(x, low, high):
 
 @elementwise(x=lambda g: g)  # the engine brings the gradient back into the dtype of x
 def astype(x, *, dtype):
-    """``x`` in another floating dtype; for integers, which pass no gradient, detach it first."""
+    """``x`` in another floating ``dtype``. Raises TypeError for others: they pass no gradient."""
     if xp.dtype(dtype).kind != "f":
         raise TypeError(f"{dtype} passes no gradient: use x.detach().astype({str(dtype)!r})")
     return x.astype(dtype)

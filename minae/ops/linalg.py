@@ -44,7 +44,10 @@ def _right(g, x, y):
 
 @elementwise(x=_left, y=_right)  # the axes before the last two broadcast
 def matmul(x, y):
-    """``x @ y``: the matrix product over the last two axes, with batch axes broadcast."""
+    """``x @ y``: (..., n, k) and (..., k, m) to (..., n, m), with the axes before broadcast.
+
+    Either may be (k,), as in NumPy; then its other axis is missing in the result, too.
+    """
     if y.ndim == 2 and x.ndim > 2:  # one product, here and in the rules
         return (_rows(x) @ y).reshape(*x.shape[:-1], y.shape[-1])
     return x @ y

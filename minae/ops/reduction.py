@@ -26,7 +26,7 @@ def _sum(g, x_shape, axis, keepdims):
 
 @primitive(x=_sum)
 def sum(x, *, axis=None, keepdims=False):
-    """The sum over ``axis``; floats keep their dtype."""
+    """The sum over ``axis`` (all axes by default); floats keep their dtype."""
     return x.sum(axis=axis, keepdims=keepdims)
 
 
@@ -94,6 +94,6 @@ def softmax(x, *, axis=-1):
 
 @primitive(x=lambda g, out, axis: g - exp(out) * g.sum(axis=axis, keepdims=True))
 def log_softmax(x, *, axis=-1):
-    """``log(softmax(x))``, without the loss of small probabilities."""
+    """``log(softmax(x))`` along ``axis``, without the loss of small probabilities."""
     shifted = x - _finite(_largest(x, axis))
     return shifted - xp.log(xp.maximum(xp.exp(shifted).sum(axis=axis, keepdims=True), 1))

@@ -29,13 +29,13 @@ def _transpose(g, axes):
 
 @primitive(x=_transpose)
 def transpose(x, *, axes=None):
-    """``x`` with its axes in another order; reversed by default."""
+    """``x`` with its axes in the order of ``axes``; reversed by default."""
     return x.transpose(axes)
 
 
 @primitive(x=lambda g, first, second: g.swapaxes(first, second))
 def swapaxes(x, *, first, second):
-    """``x`` with two axes exchanged."""
+    """``x`` with the axes ``first`` and ``second`` exchanged."""
     return x.swapaxes(first, second)
 
 
@@ -111,7 +111,10 @@ def _unpad(g, x_shape, width):
 
 @primitive(x=_unpad)
 def pad(x, *, width, value=0.0):
-    """``x`` between margins of ``value``; ``width`` is a pair (before, after) for each axis."""
+    """``x`` between margins of ``value``; ``width`` is a pair (before, after) for each axis.
+
+    Raises ValueError where there are more pairs or fewer.
+    """
     if isinstance(width, int) or len(width) != x.ndim:
         raise ValueError(f"pad needs {x.ndim} pairs (before, after), got {width}")
     sizes = [before + n + after for (before, after), n in zip(width, x.shape)]

@@ -14,9 +14,9 @@ def kmeans(
 ) -> tuple[Array, Array]:
     """Lloyd's algorithm (1957) from ``count`` of the vectors: centres (count, D), sizes (count,).
 
-    ``vectors`` is (N, D) with N >= count. Each iteration moves every centre to the mean of the
-    vectors nearest to it; a centre that has none goes to one of the vectors farthest from theirs.
-    The sizes are the numbers of vectors nearest to the centres that are returned. Raises
+    ``vectors`` is (N, D) with N >= count. Each of ``iterations`` moves every centre to the mean of
+    the vectors nearest to it; a centre that has none goes to one of the vectors farthest from
+    theirs. The sizes are the numbers of vectors nearest to the centres that are returned. Raises
     ValueError where there are fewer vectors than centres, or one is not finite.
     """
     if not 1 <= count <= len(vectors):

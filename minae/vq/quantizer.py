@@ -47,8 +47,9 @@ def perplexity(counts: Array) -> Array:
 class VectorQuantizer(Module):
     """A codebook (K, D) trained by gradient (van den Oord et al. 2017, equations 1 to 3).
 
-    The loss is ``mean (sg[z] - e)^2 + commitment mean (z - sg[e])^2`` over all entries, with sg
-    for no gradient. In training, moreover:
+    K is ``codes`` and D is ``features``. The loss is
+    ``mean (sg[z] - e)^2 + commitment mean (z - sg[e])^2`` over all entries, with sg for no
+    gradient. In training, moreover:
 
     - ``init="kmeans"``: the first batch sets the codewords to the centres of its vectors; where it
       holds fewer than four for each, the next batches set the rest. ``init="random"`` leaves them
@@ -168,7 +169,7 @@ class VectorQuantizer(Module):
 
 
 class VectorQuantizerEMA(VectorQuantizer):
-    """A codebook of moving averages (van den Oord et al. 2017, appendix A.1).
+    """A codebook (K, D) of moving averages (van den Oord et al. 2017, appendix A.1).
 
     Each codeword is the mean of the vectors that it stood for, older ones counting less by
     ``decay`` a batch. The paper's sums m and counts N give ``e = m / N``; written as a running
