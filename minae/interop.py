@@ -79,7 +79,9 @@ def _out(weight: Any) -> Any:
 
 def _array(name: str, value: Any) -> Any:
     try:
-        return asnumpy(asarray(value.detach() if hasattr(value, "detach") else value))
+        value = value.detach() if hasattr(value, "detach") else value
+        half = str(getattr(value, "dtype", "")) == "torch.bfloat16"  # which NumPy does not have
+        return asnumpy(asarray(value.float() if half else value))
     except Exception as error:
         error.add_note(f"of {name}")
         raise

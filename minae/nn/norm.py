@@ -118,7 +118,7 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """``InstanceNorm1d`` of images (batch, height, width, channels); ``eps``, ``affine`` as there."""
+    """``InstanceNorm1d`` of images (batch, height, width, channels); ``eps`` and ``affine`` too."""
 
     axes = "batch, height, width"
 

@@ -466,10 +466,36 @@ OPTIMIZERS = {
         lambda ps: optim.SGD(ps, 0.05, momentum=0.9, weight_decay=0.1),
         lambda ps: torch.optim.SGD(ps, 0.05, momentum=0.9, weight_decay=0.1),
     ),
+    "SGD, Nesterov": (
+        lambda ps: optim.SGD(ps, 0.05, 0.9, 0.1, nesterov=True),
+        lambda ps: torch.optim.SGD(ps, 0.05, 0.9, weight_decay=0.1, nesterov=True),
+    ),
     "Adam": (lambda ps: optim.Adam(ps), lambda ps: torch.optim.Adam(ps)),
     "Adam, options": (
         lambda ps: optim.Adam(ps, 0.05, (0.7, 0.9), 1e-3),
         lambda ps: torch.optim.Adam(ps, 0.05, (0.7, 0.9), 1e-3),
+    ),
+    "Adam, decay": (
+        lambda ps: optim.Adam(ps, 0.05, weight_decay=0.2),
+        lambda ps: torch.optim.Adam(ps, 0.05, weight_decay=0.2),
+    ),
+    "Adam, AMSGrad": (
+        lambda ps: optim.Adam(ps, 0.05, amsgrad=True),
+        lambda ps: torch.optim.Adam(ps, 0.05, amsgrad=True),
+    ),
+    "Adam, no bias correction": (
+        lambda ps: optim.Adam(ps, 0.05, (0.8, 0.9), bias_correction=False), lambda ps: after_many_steps(ps)
+    ),
+    "AdamW, AMSGrad": (
+        lambda ps: optim.AdamW(ps, 0.05, weight_decay=0.1, amsgrad=True),
+        lambda ps: torch.optim.AdamW(ps, 0.05, weight_decay=0.1, amsgrad=True),
+    ),
+    "AdamW, groups": (
+        lambda ps: optim.AdamW(groups(ps), 0.05), lambda ps: torch.optim.AdamW(groups(ps), 0.05)
+    ),
+    "SGD, groups": (
+        lambda ps: optim.SGD([{"params": ps[:1], "momentum": 0.9}, {"params": ps[1:]}], 0.05),
+        lambda ps: torch.optim.SGD([{"params": ps[:1], "momentum": 0.9}, {"params": ps[1:]}], 0.05),
     ),
     "AdamW": (lambda ps: optim.AdamW(ps), lambda ps: torch.optim.AdamW(ps)),
     "AdamW, options": (
@@ -477,6 +503,24 @@ OPTIMIZERS = {
         lambda ps: torch.optim.AdamW(ps, 0.05, (0.7, 0.9), 1e-3, weight_decay=0.2),
     ),
 }
+
+
+def groups(ps: list) -> list[dict]:
+    return [
+        {"params": ps[:1]}, {"params": ps[1:2], "lr": 0.02, "betas": (0.5, 0.9)},
+        {"params": ps[2:], "weight_decay": 0.0},
+    ]
+
+
+def after_many_steps(ps: list) -> Any:
+    """PyTorch's Adam always corrects its averages; after a million steps nothing is left of it."""
+    optimizer = torch.optim.Adam(ps, 0.05, (0.8, 0.9))
+    for p in ps:
+        optimizer.state[p] = {
+            "step": torch.tensor(1e6), "exp_avg": torch.zeros_like(p),
+            "exp_avg_sq": torch.zeros_like(p),
+        }  # fmt: skip
+    return optimizer
 
 
 def parameters(array: Callable, shapes: list, dtype: str = "float64") -> tuple[list, list]:
@@ -572,6 +616,43 @@ def test_cosine_agrees_with_torch(steps, final):
     )
     ours = [0.2 * optim.cosine(step, steps, final / 0.2) for step in range(steps + 1)]
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("every, factor", [(1, 0.5), (7, 0.1)])
+def test_step_decay_agrees_with_torch(every, factor):
+    expected = rates(lambda o: torch.optim.lr_scheduler.StepLR(o, every, factor), 0.2, 40)
+    ours = [0.2 * optim.step_decay(step, every, factor) for step in range(40)]
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+def test_inverse_sqrt_by_its_equation():
+    """Vaswani et al. 2017, equation 3, for the peak that it has: (features * steps) ** -0.5."""
+    for steps in (1, 10):
+        theirs = [min(n**-0.5, n * steps**-1.5) / steps**-0.5 for n in range(1, 50)]
+        ours = [optim.inverse_sqrt(step, steps) for step in range(49)]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        assert max(ours) == 1
+    assert optim.inverse_sqrt(3, 0) == 0.5
+
+
+def test_moving_averages_of_parameters_agree_with_torch(array, numpy):
+    ps, qs = parameters(array, [(3, 4), (5,)])
+    average = [Tensor(p.array.copy(), requires_grad=True) for p in ps]
+    model = torch.nn.ParameterList(qs)
+    theirs = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
+    theirs.update_parameters(model)  # the first is a copy
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        for p, q in zip(ps, qs):
+            change = rng.standard_normal(p.shape)
+            p.data += change
+            q.data += torch.tensor(change)
+        optim.ema_update(average, ps, 0.9)
+        theirs.update_parameters(model)
+        for a, b in zip(average, theirs.parameters(), strict=True):
+            agree(numpy(a), b, 1e-10, "average")
 
 
 @pytest.mark.parametrize("steps", [2, 10])
