@@ -13,6 +13,9 @@ OPTIMIZERS = {
     "momentum": lambda ps, lr=0.1: optim.SGD(ps, lr, momentum=0.9, weight_decay=0.01),
     "adam": lambda ps, lr=0.1: optim.Adam(ps, lr),
     "adamw": lambda ps, lr=0.1: optim.AdamW(ps, lr, weight_decay=0.1),
+    "nesterov": lambda ps, lr=0.1: optim.SGD(ps, lr, 0.9, nesterov=True),
+    "amsgrad": lambda ps, lr=0.1: optim.Adam(ps, lr, amsgrad=True),
+    "plain averages": lambda ps, lr=0.1: optim.Adam(ps, lr, (0.5, 0.9), bias_correction=False),
 }
 every = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
@@ -97,6 +100,28 @@ def test_defaults_are_those_of_the_papers(leaf):
     assert adamw.lr == 1e-3
     (options,) = adamw.options
     assert options == {"lr": 1, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+
+
+def test_nesterov_looks_ahead(after):
+    path = after(lambda ps: optim.SGD(ps, 0.1, 0.5, nesterov=True), 1.0, [2.0, 1.0])
+    assert path == pytest.approx([1 - 0.1 * (2 + 0.5 * 2), 0.7 - 0.1 * (1 + 0.5 * 2)])
+
+
+def test_the_divisor_of_amsgrad_never_falls(after):
+    make = lambda ps: optim.Adam(ps, 0.1, (0.0, 0.0), 0.0, amsgrad=True)  # noqa: E731
+    assert after(make, 0.0, [4.0, 1.0, 8.0]) == pytest.approx([-0.1, -0.125, -0.225])
+
+
+def test_averages_that_are_not_corrected_count_as_they_are(after):
+    make = lambda ps: optim.Adam(ps, 0.1, (0.5, 0.75), 0.0, bias_correction=False)  # noqa: E731
+    assert after(make, 0.0, [4.0]) == pytest.approx([-0.1 * (0.5 * 4) / (0.25 * 16) ** 0.5])
+
+
+def test_the_decay_of_adam_adds_to_the_gradient(after):
+    make = lambda ps: optim.Adam(ps, 0.1, weight_decay=0.5)  # noqa: E731
+    assert after(make, 2.0, [-1.0]) == [2.0]
+    (p,) = after(make, 2.0, [1.0])
+    assert p == pytest.approx(1.9)
 
 
 @every
@@ -254,6 +279,70 @@ def test_an_optimizer_without_update_says_so(leaf, array):
     p.grad = array([1.0])
     with pytest.raises(NotImplementedError, match=r"Bare defines no update\(\)"):
         Bare([p], 0.1).step()
+
+
+# --- Groups, and several optimizers --------------------------------------------------------------
+
+
+def test_a_group_has_its_own_options(leaf, array):
+    p, q = leaf([1.0]), leaf([1.0])
+    optimizer = optim.SGD(
+        [{"params": [p]}, {"params": [q], "lr": 0.01, "weight_decay": 1.0}], lr=0.1
+    )
+    p.grad, q.grad = array([1.0]), array([1.0])
+    optimizer.step()
+    assert (p.item(), q.item()) == pytest.approx((0.9, 1 - 0.01 * 2))
+    optimizer.lr = 0.2  # twice as fast, and so is the group
+    optimizer.step()
+    assert (p.item(), q.item()) == pytest.approx((0.7, 0.98 - 0.02 * 1.98))
+
+
+def test_groups_that_cannot_be(leaf):
+    p, q = leaf([1.0]), leaf([1.0])
+    with pytest.raises(ValueError, match=r"AdamW has no option \['momentum'\]"):
+        optim.AdamW([{"params": [p], "momentum": 0.9}])
+    with pytest.raises(TypeError, match=r'a group is a dict: \{"params":'):
+        optim.AdamW([{"params": [p]}, q])
+    with pytest.raises(TypeError, match="a group is a dict"):
+        optim.AdamW([{"lr": 1.0}])
+    with pytest.raises(ValueError, match="a parameter is named twice"):
+        optim.AdamW([{"params": [p]}, {"params": [q, p]}])
+    with pytest.raises(ValueError, match="finite and not negative"):
+        optim.AdamW([{"params": [p], "lr": -1.0}])
+    with pytest.raises(ValueError, match="in proportion to lr, which is 0"):
+        optim.AdamW([{"params": [p], "lr": 0.1}], lr=0.0)
+    with pytest.raises(ValueError, match="impossible weight_decay"):
+        optim.AdamW([{"params": [p], "weight_decay": -1.0}])
+    with pytest.raises(ValueError, match="nesterov looks ahead by the momentum, which is 0"):
+        optim.SGD([p], 0.1, nesterov=True)
+    with pytest.raises(ValueError, match="there are no parameters"):
+        optim.AdamW([{"params": []}])
+
+
+def test_two_optimizers_clip_and_step_apart(leaf, array, numpy):
+    p, q = leaf([0.0, 0.0]), leaf([0.0, 0.0])
+    one, other = optim.SGD([p], 1.0), optim.SGD([q], 1.0)
+    p.grad, q.grad = array([3.0, 4.0]), array([3.0, 4.0])
+    optim.clip_grad_norm(one.parameters, 1.0)
+    optim.clip_grad_norm(other.parameters, 10.0)
+    one.step()
+    assert numpy(p).tolist() == pytest.approx([-0.6, -0.8], rel=1e-5) and not numpy(q).any()
+    other.step()
+    assert numpy(q).tolist() == [-3, -4]
+
+
+def test_a_moving_average_of_parameters(leaf, numpy):
+    model, average = [leaf([1.0, 2.0])], [leaf([0.0, 0.0])]
+    y = (average[0] * average[0]).sum()
+    optim.ema_update(average, model, 0.75)
+    assert numpy(average[0]).tolist() == [0.25, 0.5]
+    with pytest.raises(RuntimeError, match="written since"):
+        y.backward()
+    for impossible in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=r"decay must be in \[0, 1\]"):
+            optim.ema_update(average, model, impossible)
+    with pytest.raises(ValueError, match="are both of the same model"):
+        optim.ema_update(average, [leaf([1.0])], 0.5)
 
 
 # --- State ---------------------------------------------------------------------------------------

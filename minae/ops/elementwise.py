@@ -99,7 +99,8 @@ def log1mexp(x):
     The gradient at -inf is 0.
     """
     near = x > -math.log(2)
-    return xp.where(near, xp.log(-xp.expm1(xp.where(near, x, -1))), xp.log1p(-xp.exp(x)))
+    one, other = xp.where(near, x, -1), xp.where(near, -1, x)
+    return xp.where(near, xp.log(-xp.expm1(one)), xp.log1p(-xp.exp(other)))
 
 
 # The gradient at 0 is defined as 0 (division by infinity), so that a norm may be differentiated.

@@ -484,7 +484,8 @@ OPTIMIZERS = {
         lambda ps: torch.optim.Adam(ps, 0.05, amsgrad=True),
     ),
     "Adam, no bias correction": (
-        lambda ps: optim.Adam(ps, 0.05, (0.8, 0.9), bias_correction=False), lambda ps: after_many_steps(ps)
+        lambda ps: optim.Adam(ps, 0.05, (0.8, 0.9), bias_correction=False),
+        lambda ps: after_many_steps(ps),
     ),
     "AdamW, AMSGrad": (
         lambda ps: optim.AdamW(ps, 0.05, weight_decay=0.1, amsgrad=True),

@@ -304,6 +304,44 @@ COMPOSITES = {
     "batch_norm": lambda x: minae.batch_norm(x, 0.5 * x, x * x, eps=0.5),
     "linear": lambda x: minae.linear(x, x.reshape(-1, x.shape[-1]).T, 0.5),
     "attention": lambda x: minae.attention(x, x, x),
+    "mish": minae.mish,
+    "selu": minae.selu,
+    "glu": lambda x: minae.glu(x, 0) if x.shape[0] % 2 == 0 else x,
+    "log_sigmoid": minae.log_sigmoid,
+    "log1mexp": lambda x: minae.log1mexp(-minae.exp(x)),
+    "rms_norm": lambda x: minae.rms_norm(x, x[0] if len(x) else None, eps=0.1),
+    "instance_norm": lambda x: minae.instance_norm(x[None], eps=0.1) if x.size else x,
+    "top_k": lambda x: minae.top_k(x, 1)[0] if x.size else x,
+    "masked_fill": lambda x: minae.masked_fill(x, x.array > 0, 2.0),
+    "segment_sum": lambda x: minae.segment_sum(x, _halves(x), 3),
+    "segment_mean": lambda x: minae.segment_mean(x, _halves(x), 3),
+    "segment_softmax": lambda x: minae.segment_softmax(x, _halves(x), 3),
+    "segment_max": lambda x: minae.segment_max(x, _halves(x), 2) if len(x) > 1 else x,
+    "avg_pool1d": lambda x: minae.avg_pool1d(x[None, ..., None].reshape(1, -1, 1), 3, 1, 1)
+    if x.size > 2 else x,
+    "max_pool1d": lambda x: minae.max_pool1d(x[None, ..., None].reshape(1, -1, 1), 3, 2, 1)
+    if x.size > 2 else x,
+    "adaptive_avg_pool1d": lambda x: minae.adaptive_avg_pool1d(x.reshape(1, -1, 1), 3)
+    if x.size else x,
+    "adaptive_max_pool1d": lambda x: minae.adaptive_max_pool1d(x.reshape(1, -1, 1), 3)
+    if x.size else x,
+    "upsample_nearest": lambda x: minae.upsample_nearest(x.reshape(1, -1, 1), 2),
+    "pixel_shuffle": lambda x: minae.pixel_shuffle(x.reshape(1, -1, 4), 2) if x.size > 1 else x,
+    "reflect_pad": lambda x: minae.reflect_pad(x.reshape(-1), [(1, 0)]) if x.size > 1 else x,
+    "conv1d": lambda x: minae.conv1d(x.reshape(1, -1, 1), x.reshape(-1, 1, 1)[:3], padding=1)
+    if x.size > 2 else x,
+    "conv_transpose1d": lambda x: minae.conv_transpose1d(
+        x.reshape(1, -1, 1), x.reshape(-1, 1, 1)[:3], stride=2)
+    if x.size > 2 else x,
+    "attention with a bias": lambda x: minae.attention(x, x, x, bias=x @ x.swapaxes(-1, -2)),
+    "huber_loss": lambda x: minae.huber_loss(x, x * x, 0.3, reduction="sum"),
+    "l1_loss": lambda x: minae.l1_loss(x, 2 * x * x, reduction="sum"),
+    "kl_div": lambda x: minae.kl_div(minae.log_softmax(x), minae.softmax(2 * x), reduction="sum"),
+    "cosine_similarity": lambda x: minae.cosine_similarity(x, x * x),
+    "binary_cross_entropy": lambda x: minae.binary_cross_entropy(
+        minae.sigmoid(x), minae.sigmoid(2 * x), reduction="sum"),
+    "binary_cross_entropy_with_logits": lambda x: minae.binary_cross_entropy_with_logits(
+        x, minae.sigmoid(2 * x), pos_weight=2.0, reduction="sum"),
     "mse_loss": lambda x: minae.mse_loss(x, x * x) if x.size else x,
     "cross_entropy": lambda x: minae.cross_entropy(x, np.zeros(x.shape[:-1], int)) if x.size else x,
 }
@@ -328,6 +366,10 @@ def test_float32_stays_float32(name, array):
     y = COMPOSITES[name](x)
     (gradient,) = grad(y.sum(), [x], create_graph=True)
     assert y.dtype == gradient.dtype == "float32"
+
+
+def _halves(x):
+    return np.arange(len(x)) % 2
 
 
 def _values(shape):

@@ -1,0 +1,110 @@
+"""Picks, masks and segments at their edges, and what they refuse."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minae
+from minae import Tensor
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.fixture
+def leaf(array):
+    return lambda values: Tensor(array(values, "float64"), requires_grad=True)
+
+
+# --- The k largest -------------------------------------------------------------------------------
+
+
+def test_of_equals_the_first_come_first_and_nan_counts_as_the_largest(array, numpy):
+    values, indices = minae.top_k(array([1.0, 3.0, NAN, 3.0, -INF, NAN]), 5)
+    assert numpy(indices).tolist() == [2, 5, 1, 3, 0]
+    np.testing.assert_array_equal(numpy(values), [NAN, NAN, 3, 3, 1])
+
+
+def test_the_gradient_goes_to_what_was_picked(leaf, array, numpy):
+    x = leaf([[1.0, 5.0, 3.0], [2.0, 0.0, 4.0]])
+    values, _ = minae.top_k(x, 2)
+    gradient = minae.grad(values, x, array([[10.0, 20.0], [30.0, 40.0]]))
+    assert numpy(gradient).tolist() == [[0, 10, 20], [40, 0, 30]]
+
+
+@pytest.mark.parametrize("k", [-1, 4])
+def test_there_are_only_so_many(k, array):
+    with pytest.raises(ValueError, match=f"top_k of {k} entries, but the axis has 3"):
+        minae.top_k(array([1.0, 2.0, 3.0]), k)
+
+
+def test_unsigned_integers_are_ordered_too(array, numpy):
+    values, _ = minae.top_k(array([3, 0, 255], "uint8"), 2)
+    assert numpy(values).tolist() == [255, 3]
+
+
+# --- Masks ---------------------------------------------------------------------------------------
+
+
+def test_what_is_masked_gets_no_gradient(leaf, array, numpy):
+    x = leaf([[1.0, NAN], [3.0, 4.0]])
+    y = minae.masked_fill(x, array([[False, True], [False, False]]), -INF)
+    assert numpy(y).tolist() == [[1, -INF], [3, 4]]
+    gradient = minae.grad(minae.softmax(y).sum(), x)
+    assert np.isfinite(numpy(gradient)).all()
+
+
+def test_masks_are_boolean_and_not_larger(array):
+    x = array(np.ones((2, 3)))
+    with pytest.raises(TypeError, match="mask must be boolean, got int64"):
+        minae.masked_fill(x, array([1, 0, 1], "int64"), 0.0)
+    with pytest.raises(ValueError):
+        minae.masked_fill(x, array(np.ones((4, 2, 3)), "bool"), 0.0)
+
+
+# --- Segments ------------------------------------------------------------------------------------
+
+SEGMENTS = ["segment_sum", "segment_mean", "segment_max", "segment_softmax"]
+
+
+def test_an_empty_segment(array, numpy):
+    x, where = array([[1.0], [2.0]]), [2, 2]
+    assert numpy(minae.segment_sum(x, where, 4)).ravel().tolist() == [0, 0, 3, 0]
+    assert numpy(minae.segment_mean(x, where, 4)).ravel().tolist() == [0, 0, 1.5, 0]
+    assert numpy(minae.segment_max(x, where, 4)).ravel().tolist() == [-INF, -INF, 2, -INF]
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_no_rows_at_all(name, leaf, numpy):
+    x = leaf(np.zeros((0, 2)))
+    y = getattr(minae, name)(x, np.zeros(0, int), 3)
+    assert y.shape == ((0, 2) if name == "segment_softmax" else (3, 2))
+    assert minae.grad(y.sum(), x).shape == (0, 2)
+
+
+def test_entries_that_tie_share_the_gradient(leaf, array, numpy):
+    x = leaf([3.0, 3.0, 1.0, -INF])
+    y = minae.segment_max(x, [0, 0, 0, 1], 2)
+    assert numpy(y).tolist() == [3, -INF]
+    assert numpy(minae.grad(y, x, array([1.0, 1.0]))).tolist() == [0.5, 0.5, 0, 1]
+
+
+def test_softmax_of_a_segment_survives_large_and_masked_scores(leaf, array, numpy):
+    x = leaf([1000.0, 1001.0, -INF, -INF, 0.0])
+    where = [0, 0, 0, 1, 2]
+    y = minae.segment_softmax(x, where, 3)
+    e = math.e
+    np.testing.assert_allclose(numpy(y), [1 / (1 + e), e / (1 + e), 0, 0, 1], rtol=1e-12)
+    gradient = numpy(minae.grad(y, x, array([1.0, 2.0, 3.0, 4.0, 5.0])))
+    assert np.isfinite(gradient).all() and gradient[2:].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_segments_that_do_not_fit(name, array):
+    function, x = getattr(minae, name), array(np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"segments must be in \[0, 2\), got 2"):
+        function(x, [0, 1, 2], 2)
+    with pytest.raises(TypeError, match="segments must be integers"):
+        function(x, [0.0, 1.0, 0.0], 2)
+    with pytest.raises(ValueError, match=r"segments \[2\] do not lead \[3, 2\]"):
+        function(x, [0, 1], 2)
