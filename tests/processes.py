@@ -15,7 +15,7 @@ def start(program, root=ROOT, **environment):
               "PYTHONPATH": root, "MINAE_THREADS": 2, **environment}  # fmt: skip
     given = {**os.environ, **chosen}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=root,
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=root,
         env={k: str(v) for k, v in given.items() if v is not None},
     )
 
