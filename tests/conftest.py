@@ -1,5 +1,6 @@
 """Fixtures. Every test makes and reads arrays through two of them, whatever the backend is."""
 
+import importlib
 import importlib.util
 import os
 import warnings
@@ -36,6 +37,25 @@ def array():
 def numpy():
     """``numpy(x)``: the entries of an array of the backend, or of a Tensor, as a NumPy array."""
     return lambda x: np.asarray(backend.asnumpy(getattr(x, "array", x)))
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """``compiled("codebook")``: a module of compiled forms; skips where there can be none."""
+
+    def load(name):
+        numba = pytest.importorskip("numba", reason="the fast kernels need Numba")
+        if backend.name != "numpy" or numba.config.DISABLE_JIT:
+            pytest.skip("the fast kernels are for NumPy alone, and need Numba's compiler")
+        try:
+            with warnings.catch_warnings():  # that they cannot be kept is said here, if it is
+                warnings.simplefilter("ignore")
+                importlib.import_module("minae.kernels.compiler")._cache()
+            return importlib.import_module(f"minae.kernels.{name}")
+        except kernels.Unavailable as error:
+            pytest.skip(str(error))
+
+    return load
 
 
 @pytest.fixture

@@ -1,30 +1,6 @@
 """The compiled forms, which need Numba and are for NumPy alone."""
 
-import importlib
-import warnings
-
 import pytest
-
-from minae import backend, kernels
-
-
-@pytest.fixture(scope="session")
-def compiled():
-    """``compiled("codebook")``: a module of compiled forms; skips where there can be none."""
-
-    def load(name):
-        numba = pytest.importorskip("numba", reason="the fast kernels need Numba")
-        if backend.name != "numpy" or numba.config.DISABLE_JIT:
-            pytest.skip("the fast kernels are for NumPy alone, and need Numba's compiler")
-        try:
-            with warnings.catch_warnings():  # that they cannot be kept is said here, if it is
-                warnings.simplefilter("ignore")
-                importlib.import_module("minae.kernels.compiler")._cache()
-            return importlib.import_module(f"minae.kernels.{name}")
-        except kernels.Unavailable as error:
-            pytest.skip(str(error))
-
-    return load
 
 
 @pytest.fixture
