@@ -22,7 +22,8 @@ SCRIPTS = {  # in the order of the report, with the options that measure well
     "nearest": "--rounds 2 --target 0.3", "scaling": "--rounds 2 --target 0.3",
     "conv": "--rounds 3 --target 0.3", "roofline": "--rounds 2 --target 0.3",
     "sums": "--rounds 7 --target 0.3", "step": "--rounds 5 --target 1.5", "memory": "--rounds 3",
-    "compile": "--rounds 3", "overhead": "--rounds 9 --target 0.6", "imports": "--rounds 10",
+    "graph_memory": "--rounds 3", "compile": "--rounds 3",
+    "overhead": "--rounds 9 --target 0.6", "imports": "--rounds 10",
 }
 PICTURES = {
     "scaling": "Time of a search against N, K and D",
