@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import signal
 import warnings
 
 import numpy as np
@@ -56,6 +57,14 @@ def compiled():
             pytest.skip(str(error))
 
     return load
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C works, also where these tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ import minae
 from minae import nn, optim, train, vq
 from minae.run import Run
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(22, 4, 4, 1), dtype="uint8")
 SETTINGS = {"epochs": 3, "batch_size": 6, "seed": 3}  # 4 steps an epoch, the last of 4 images
 STEPS = 12
@@ -118,14 +120,6 @@ def test_stopped_after_every_step_it_ends_the_same(tmp_path, whole):
 
 def press_at(step):
     return lambda now: signal.raise_signal(signal.SIGINT) if now == step else None
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """Ctrl-C works, also where these tests run in the background of a script."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 # --- Killed ---------------------------------------------------------------------------------------

@@ -17,17 +17,11 @@ from minae.optim import Adam
 from minae.run import Run
 from minae.train import fit, interrupts, progress
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 4, 4, 1), dtype="uint8")
 SETTINGS = {"epochs": 2, "batch_size": 16, "seed": 3}  # 4 steps an epoch, the last of 2 images
 ORDER = {"images": 50, "batch_size": 16, "seed": 3}
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """Ctrl-C works, also where these tests run in the background of a script."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 class AutoEncoder(nn.Module):
