@@ -55,13 +55,14 @@ def share(work: Callable[[int], None], pieces: int) -> None:
         return
     watch = _watch[np.dtype(np.float32)]  # compiled before anything is shared
     places, finished, flags = itertools.count(), SimpleQueue[int](), np.zeros(pieces, np.uint8)
+    held = [work]  # until all is done: a task that comes too late keeps no arrays alive
     errors: list[BaseException] = []
 
     def run() -> None:
         while (i := next(places)) < pieces:
             try:
                 if not errors:
-                    work(i)
+                    held[0](i)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -78,6 +79,7 @@ def share(work: Callable[[int], None], pieces: int) -> None:
                 finished.get()
         except KeyboardInterrupt as error:  # others still write: it has to wait
             errors.append(error)
+    held.clear()
     if errors:
         raise errors.pop()
 

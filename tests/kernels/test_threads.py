@@ -3,6 +3,8 @@
 import signal
 import threading
 import time
+import weakref
+from queue import SimpleQueue
 
 import pytest
 
@@ -104,6 +106,18 @@ def test_warming_up_leaves_nothing_to_compile_here(fast, threads, compiled, monk
     threads(2)
     fast.share(lambda piece: None, 4)
     assert fast._watch.forms == before
+
+
+def test_a_task_that_comes_too_late_keeps_nothing_alive(fast, threads, monkeypatch):
+    threads(2)
+    fast.share(lambda piece: None, 2)  # the thread is there
+    monkeypatch.setattr(fast, "_tasks", SimpleQueue())  # and never comes
+    done = set()
+    held = weakref.ref(done)
+    fast.share(done.add, 3)
+    assert done == {0, 1, 2}
+    del done
+    assert held() is None and not fast._tasks.empty()
 
 
 def test_threads_may_share_from_within_a_piece(fast, threads):
