@@ -164,6 +164,20 @@ def test_a_joint_rule_may_ask_what_is_needed(leaf, scratch_ops):
     assert seen == [[False, True]] and y.grad.tolist() == [2]
 
 
+def test_a_joint_rule_may_be_a_generator(leaf, scratch_ops):
+    def gradients(g, x, y):
+        yield g * y
+        yield g * x
+
+    @primitive(joint=gradients)
+    def product(x, y):
+        return x * y
+
+    x, y = leaf([2.0]), leaf([3.0])
+    product(x, y).sum().backward()
+    assert (x.grad.tolist(), y.grad.tolist()) == ([3], [2])
+
+
 def test_a_rule_may_run_a_backward_pass_of_its_own(leaf, scratch_ops):
     """Checkpointing: compute again in the rule instead of keeping what was computed."""
 
@@ -570,6 +584,24 @@ def test_rules_that_return_the_wrong_shape_or_number(leaf, scratch_ops):
     with pytest.raises(TypeError, match="3 arguments, but the rule made 2 gradients") as error:
         forgets([x, x, x]).sum().backward()
     assert "in the gradient of forgets (minae.debug() would name" in error.value.__notes__[0]
+
+
+def test_a_rule_that_promotes_is_brought_back(leaf, numpy, scratch_ops):
+    @elementwise(x=lambda g: g.astype("float64") * 2)
+    def promotes(x):
+        return x * 2
+
+    x = leaf([1, 2])
+    for create_graph in (False, True):
+        gradient = grad(promotes(x).sum(), x, create_graph=create_graph)
+        assert gradient.dtype == "float32"
+        np.testing.assert_array_equal(numpy(gradient), [2, 2])
+
+
+def test_a_sum_is_never_to_a_larger_shape(array):
+    for shape in ((1, 3), (2, 3), (4,), (3, 1)):
+        with pytest.raises(ValueError, match=r"cannot sum float64\[3\] to the shape"):
+            minae.ops.sum_to(array([1.0, 2.0, 3.0]), shape=shape)
 
 
 def test_declarations_are_checked_at_import(scratch_ops):

@@ -1,5 +1,7 @@
 """Every op against its NumPy twin: one row each, and every proof for every row."""
 
+import inspect
+import itertools
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,18 +19,22 @@ from minae.testing import check_grads
 
 # --- How inputs are drawn --------------------------------------------------------------------
 # A sampler draws a case: shapes of the inputs, and keyword arguments. Shapes have up to three axes
-# of length 0 to 3, so that 0-d, empty and size-1 arrays come by themselves.
+# of length 0 to 3, so that 0-d, empty and size-1 arrays come by themselves; half of them are large
+# enough to tell one axis or entry from another.
+
+rich = st.sampled_from([(2, 3), (3, 1, 2), (2, 3, 3)])
 
 
 def shapes(count: int) -> st.SearchStrategy:
     """Shapes that broadcast together, and no keyword arguments."""
     drawn = mutually_broadcastable_shapes(num_shapes=count, min_side=0, max_side=3, max_dims=3)
-    return drawn.map(lambda d: (list(d.input_shapes), {}))
+    equal = rich.map(lambda shape: ([shape] * count, {}))
+    return equal | drawn.map(lambda d: (list(d.input_shapes), {}))
 
 
-anyshape = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
-lined = array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=3)
-solid = array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=3)
+anyshape = rich | array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+lined = rich | array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=3)
+solid = rich | array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=3)
 
 
 @st.composite
@@ -59,8 +65,8 @@ def reshaping(draw):
 def permuting(draw):
     shape = draw(anyshape)
     axes = draw(st.none() | st.permutations(range(len(shape))).map(tuple))
-    if axes and draw(st.booleans()):
-        axes = tuple(a - len(shape) for a in axes)
+    if axes:  # each counted from the front or from the back
+        axes = tuple(draw(st.sampled_from([a, a - len(shape)])) for a in axes)
     return [shape], {"axes": axes}
 
 
@@ -116,6 +122,12 @@ def stacking(draw):
     shape = draw(anyshape)
     count = draw(st.integers(1, 3))
     return [shape] * count, {"axis": draw(st.integers(-len(shape) - 1, len(shape)))}
+
+
+MATMULS = [  # one for each way through the rules
+    [(2, 3), (3, 2)], [(3,), (3,)], [(3,), (3, 2)], [(2, 3), (3,)], [(2, 2, 3), (3,)],
+    [(2, 2, 3), (3, 1)], [(3,), (2, 3, 2)], [(2, 3), (2, 3, 2)], [(2, 1, 2, 3), (3, 3, 2)],
+]  # fmt: skip
 
 
 @st.composite
@@ -437,7 +449,7 @@ def values(row, sizes, rng):
     """Inputs of the drawn shapes in the domain of the op, as float64."""
     total = sum(int(np.prod(s)) for s in sizes)
     if row.domain == "distinct":  # and none near -1, 0 or 1, where the piecewise ops have kinks
-        pool = (rng.permutation(total) - total // 2 + 0.5) * 0.1 + 0.025
+        pool = (rng.permutation(96)[:total] - 48 + 0.5) * 0.05
     elif row.domain == "positive":
         pool = rng.uniform(0.5, 2, total)
     elif row.domain == "negative":
@@ -527,6 +539,53 @@ def test_float32_stays_float32(row, data, seed, array):
         minae.grad(y, tensors, array(np.ones(y.shape, "float32")))
 
 
+TABLE = (3, 4, 2)
+LISTED = {  # what a sampler takes from a list, and may leave out
+    "getitem": [([TABLE], {"index": i}) for i in INDEXES],
+    "scatter_add": [([np.empty(TABLE)[i].shape], {"index": i, "shape": TABLE}) for i in INDEXES],
+    "transpose": [([(2, 3, 1)], {"axes": (-1, 0, 1)}), ([(2, 3, 1)], {"axes": (1, -1, 0)})],
+    "matmul": [(sizes, {}) for sizes in MATMULS],
+    "einsum": [(sizes, {"subscripts": subscripts}) for subscripts, sizes in EINSUMS],
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_gradients_of_every_listed_case(name):
+    row = next(row for row in ROWS if row.name == name)
+    for sizes, kwargs in LISTED[name]:
+        xs = values(row, sizes, np.random.default_rng(0))
+        check_grads(lambda *ts, kwargs=kwargs: call(row, ts, kwargs), xs)
+
+
+def reads_needed(row):
+    rule = OPS[row.name].joint
+    return rule and "needed" in inspect.signature(rule.pull).parameters
+
+
+@pytest.mark.parametrize("row", list(filter(reads_needed, ROWS)), ids=lambda row: row.name)
+@settings(few, max_examples=5)
+@drawn
+def test_a_joint_rule_makes_what_is_needed_and_no_more(row, data, seed, array, numpy):
+    sizes, kwargs = data.draw(row.sampler)
+    xs = list(map(array, values(row, sizes, np.random.default_rng(seed))))
+    rule, made = OPS[row.name].joint, []
+
+    def gradients(needed):
+        tensors = [minae.Tensor(x, requires_grad=n) for x, n in zip(xs, needed)]
+        call(row, tensors, kwargs).sum().backward()
+        return [t.grad for t in tensors]
+
+    every = gradients([True] * len(xs))
+    with pytest.MonkeyPatch.context() as patch:
+        pull = rule.pull
+        patch.setattr(rule, "pull", lambda *args: made.append(list(pull(*args))) or made[-1])
+        for needed in itertools.product([True, False], repeat=len(xs)):
+            if any(needed):
+                for g, h, n in zip(gradients(needed), every, needed, strict=True):
+                    assert g is None if not n else (numpy(g) == numpy(h)).all()
+                assert [g is not None for g in made[-1]] == list(needed)
+
+
 ALIASED = {row.name: (2, 2) for row in ROWS if row.sampler is two} | {
     "where": (2, 2), "matmul": (2, 2), "concatenate": (2, 2), "stack": (2, 2), "einsum": (2, 2),
     "conv2d": (2, 2, 2, 2), "conv2d_input": (1, 1, 1, 1), "conv2d_weight": (2, 2, 2, 2),
@@ -577,6 +636,15 @@ def test_numbers_are_weak(row, scalar, array):
             assert y.dtype == "float32"
             y.sum().backward()
             assert x.grad.dtype == "float32"
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.sampler is two], ids=lambda r: r.name)
+@pytest.mark.parametrize("number", [0.3, 3])
+def test_gradients_beside_a_number(row, number):
+    function = getattr(ops, row.name)
+    (x,) = values(row, [(2, 3)], np.random.default_rng(0))
+    check_grads(lambda x: function(x, number), [x])
+    check_grads(lambda x: function(number, x), [x])
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.sampler is two], ids=lambda r: r.name)

@@ -28,7 +28,7 @@ def _left(g, x, y):
     if y.ndim == 1:
         return _column(g) * y
     if g.ndim == 2 and x.ndim == 2:
-        return g @ y.swapaxes(-1, -2)
+        return g @ y.swapaxes(0, 1)
     return matmul(_row(g) if x.ndim == 1 else g, y.swapaxes(-1, -2))
 
 

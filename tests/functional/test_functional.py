@@ -33,8 +33,15 @@ def test_power_at_zero(leaf, numpy):
             x = leaf(0.0)
             slope = grad(x ** (minae.tensor(e) if e is not exponent else e), x, create_graph=True)
             assert (float(slope), float(grad(slope, x))) == (first, second)
+    for exponent in (0.0, 2.0):  # 0 ** y does not vary with y
+        for base in (0.0, leaf(0.0)):
+            y = leaf(exponent)
+            assert float(grad(minae.pow(base, y), y)) == 0
+
+
+def test_a_negative_base_has_no_gradient_for_the_exponent(leaf):
     y = leaf(2.0)
-    assert float(grad(minae.pow(0.0, y), y)) == 0
+    assert math.isnan(grad(minae.pow(-3.0, y), y))
 
 
 def test_mixed_derivative_of_a_power_at_exponent_zero(leaf):
@@ -112,6 +119,17 @@ def test_ties_share_the_gradient(function, leaf, numpy):
     assert numpy(gx)[0] == numpy(gy)[0] == 0.5
     z = leaf([[3.0, 3.0, 1.0]])
     np.testing.assert_array_equal(numpy(grad(z.max(axis=1).sum(), z)), [[0.5, 0.5, 0]])
+
+
+@pytest.mark.parametrize("function, slopes", [
+    (minae.relu, [0, 0, 0, 1, 1]), (minae.abs, [-1, -1, 0, 1, 1]), (minae.sign, [0, 0, 0, 0, 0]),
+    (lambda x: minae.clip(x, -1, 1), [0, 1, 1, 1, 0]),
+    (lambda x: minae.clip(x, None, 1), [1, 1, 1, 1, 0]),
+    (lambda x: minae.clip(x, -1), [0, 1, 1, 1, 1]),
+])  # fmt: skip
+def test_slopes_at_a_kink_and_between(function, slopes, leaf, numpy):
+    x = leaf([-2.0, -1.0, 0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(numpy(grad(function(x).sum(), x)), slopes)
 
 
 # --- Nothing broadcasts in a loss ----------------------------------------------------------------
