@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import minae
+from minae.engine import OPS
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_readme_runs(capsys, tmp_path, monkeypatch):
+def test_the_readme_runs(capsys, tmp_path, monkeypatch, scratch_ops):
     monkeypatch.chdir(tmp_path)  # it saves a file
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -39,6 +40,19 @@ def test_static_checks(tool):
         [sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_is_a_mutant_of_every_rule():
+    """And all that are said to be equivalent to the original still exist."""
+    command = [sys.executable, ROOT / "tests" / "mutate_rules.py", "--list"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for op in OPS.values():
+        if op.forward.__module__.startswith("minae.ops"):
+            for rule in filter(None, [*op.rules, op.joint]):
+                name = f".{rule.pull.__name__}"
+                name = f"{op.name}, {rule.argument}" if name == ".<lambda>" else name
+                assert f"{name}\n" in done.stdout, name
 
 
 def code_lines(path):
