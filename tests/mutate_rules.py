@@ -446,6 +446,8 @@ def main() -> int:
     unknown = EQUIVALENT.keys() - {m[:3] for m in every}
     if unknown:
         raise SystemExit(f"listed as equivalent, but no mutants: {unknown}")
+    if not chosen:
+        raise SystemExit(f"no rule has {options.only!r} in its name")
     if options.list:
         for m in chosen:
             print(f"{m.rule}\n  - {m.before}\n  + {m.after}")
