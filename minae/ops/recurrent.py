@@ -61,7 +61,12 @@ def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
         state = pulled[-1] @ back
         carried = carried * f[t]
     pulled = stack(pulled[::-1])
-    return pulled, _outer(states_before, pulled) if needed[1] else None, state, carried
+    return (
+        pulled if needed[0] else None,
+        _outer(states_before, pulled) if needed[1] else None,
+        state if needed[2] else None,
+        carried if needed[3] else None,
+    )
 
 
 @primitive(joint=_pull_lstm)
@@ -110,13 +115,12 @@ def _pull_gru(g, needed, projected, weight, bias, hidden, out):
         state = state * z[t] + pull @ back
     states = stack(pulled[::-1])
     gates = concatenate(states * to_r, states * to_z, axis=-1)
-    pulled_inputs = concatenate(gates, states * to_n, axis=-1)
-    pulled_state = concatenate(gates, states * to_candidate, axis=-1)
+    by_state = concatenate(gates, states * to_candidate, axis=-1)
     return (
-        pulled_inputs,
-        _outer(before, pulled_state) if needed[1] else None,
-        sum(pulled_state, axis=(0, 1)) if needed[2] else None,
-        state,
+        concatenate(gates, states * to_n, axis=-1) if needed[0] else None,
+        _outer(before, by_state) if needed[1] else None,
+        sum(by_state, axis=(0, 1)) if needed[2] else None,
+        state if needed[3] else None,
     )
 
 
