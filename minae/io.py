@@ -1,4 +1,4 @@
-"""Named arrays in files: ``.npz``, and ``.safetensors`` through the library of that name.
+"""Named arrays in files: ``.npz``, and ``.safetensors``, which the library of that name reads.
 
 Whatever happens during a write, the file holds the old bytes or the new ones. A load runs nothing
 from the file and trusts none of its lengths: what is damaged or lies raises FormatError.
@@ -6,22 +6,28 @@ from the file and trusts none of its lengths: what is damaged or lies raises For
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .backend import asarray, asnumpy, numpy
 from .engine import entries
 
 FORMAT = 1  # the version of what is written here; files of an older one stay readable
 _HEADER = "minae.json"  # the member, or the metadata entry, that holds it
+_CHECKSUM = "minae.crc32"  # the metadata entry that guards the rest of a .safetensors
 _FOREIGN = '{"format": 0, "metadata": {}}'  # of a file from elsewhere
+_DTYPES = {  # of NumPy, and their names in a .safetensors
+    "bool": "BOOL", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8",
+    "uint16": "U16", "uint32": "U32", "uint64": "U64", "float16": "F16", "float32": "F32",
+    "float64": "F64",
+}  # fmt: skip
 _CHUNK = 1 << 20  # bytes read at a time
 
 
@@ -38,11 +44,15 @@ def save(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | Non
     write, _ = _form(path)
     plain = {name: _plain(name, value) for name, value in arrays.items()}
     header = json.dumps({"format": FORMAT, "metadata": dict(metadata or {})})
-    write_file(path, write(plain, header))
+    with replacing(path) as file:
+        write(file, plain, header)
 
 
 def load(path: Any) -> dict[str, Any]:
-    """NumPy arrays by name, from the file ``path``. Raises FormatError if it is damaged."""
+    """The arrays in the file ``path``, by name, as NumPy arrays; bfloat16 becomes float32, exactly.
+
+    Raises FormatError if the file is damaged, or holds what is no array of numbers.
+    """
     return read(path)[0]
 
 
@@ -59,28 +69,45 @@ def read(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def write_file(path: Any, data: bytes) -> None:
-    """Put ``data`` into the file ``path``, whole or not at all: written beside it and renamed."""
+    """Put ``data`` into the file ``path``, whole or not at all."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Any) -> Iterator[BinaryIO]:
+    """A file to write beside ``path``, which takes its place once it is whole and on the disk."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: {path.parent} is no folder")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # of this writer alone
-    try:
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # not the temporary one, or none
-        raise
-    if os.name == "posix":  # the new name itself lasts once its folder is on the disk
-        folder = os.open(path.parent, os.O_RDONLY)
+    with naming(path):
         try:
-            os.fsync(folder)
+            with open(beside, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
         finally:
-            os.close(folder)
+            with suppress(OSError):
+                beside.unlink()  # if it is still there
+        if os.name == "posix":  # the new name itself lasts once its folder is on the disk
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+@contextmanager
+def naming(path: Any) -> Iterator[None]:
+    """Have an OSError name this file, not a temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        del error.filename2
+        raise
 
 
 def _form(path: Any) -> tuple[Any, Any]:
@@ -93,7 +120,7 @@ def _form(path: Any) -> tuple[Any, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     array = asnumpy(asarray(entries(value)))
-    if not isinstance(name, str) or not name or name == _HEADER or "\0" in name:
+    if not isinstance(name, str) or name in ("", _HEADER, "__metadata__") or "\0" in name:
         raise TypeError(f"{name!r} cannot name an array in a file")
     return numpy.ascontiguousarray(array).reshape(array.shape)
 
@@ -113,21 +140,21 @@ def _opened(path: Any) -> Iterator[tuple[dict[str, Any], Iterator[tuple[str, Any
             raise
         except Exception as error:  # hostile bytes fail in every way that the parsers know
             reason = str(error) or type(error).__name__
-            raise FormatError(f"{path} cannot be read ({reason}): is it truncated?") from error
+            guess = "" if isinstance(error, FormatError) else ": is it truncated?"
+            raise FormatError(f"{path} cannot be read ({reason}){guess}") from error
 
 
 # --- .npz: a zip archive of .npy members, not compressed ------------------------------------------
 
 
-def _npz(arrays: dict[str, Any], header: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+def _npz(file: BinaryIO, arrays: dict[str, Any], header: str) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_HEADER), header)  # ZipInfo: no clock, the same bytes
         for name, array in arrays.items():
-            member = io.BytesIO()
-            numpy.lib.format.write_array(member, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
-    return buffer.getvalue()
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                description = numpy.lib.format.header_data_from_array_1_0(array)
+                numpy.lib.format.write_array_header_1_0(member, description)
+                member.write(array)
 
 
 def _read_npz(file: Any) -> tuple[str | None, Iterator[tuple[str, Any]]]:
@@ -151,7 +178,10 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
         version = numpy.lib.format.read_magic(stream)
         if version != (1, 0):
             raise FormatError(f"the .npy version of {member.filename} is {version}")
-        shape, fortran, dtype = numpy.lib.format.read_array_header_1_0(stream)
+        try:
+            shape, fortran, dtype = numpy.lib.format.read_array_header_1_0(stream)
+        except MemoryError:  # what Python's parser says of too many signs in a row
+            raise FormatError(f"the header of {member.filename} is no dictionary") from None
         size = member.file_size - stream.tell()
         claimed = dtype.itemsize
         for length in shape:  # in Python's integers, which do not overflow
@@ -171,23 +201,74 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
 # --- .safetensors ---------------------------------------------------------------------------------
 
 
-def _safetensors(arrays: dict[str, Any], header: str) -> bytes:
-    return _library().save(arrays, {_HEADER: header})
+def _safetensors(file: BinaryIO, arrays: dict[str, Any], header: str) -> None:
+    """As the library would, which has no way to write into an open file."""
+    table: dict[str, Any] = {"__metadata__": {_HEADER: header, _CHECKSUM: _crc32(header, arrays)}}
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # each one aligned
+    end = 0
+    for name in names:
+        array, start = arrays[name], end
+        if array.dtype.name not in _DTYPES:
+            raise TypeError(f"{name} is {array.dtype}, which .safetensors files cannot hold")
+        end += array.nbytes
+        dtype = _DTYPES[array.dtype.name]
+        table[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (start, end)}
+    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        file.write(_little(arrays[name]))
 
 
 def _read_safetensors(file: Any) -> tuple[str | None, Iterator[tuple[str, Any]]]:
-    _library()
-    import safetensors
+    content = _library().safe_open(file.name, framework="numpy")
+    names, metadata = content.keys(), content.metadata() or {}
+    arrays = {name: _read_tensor(content, name, file) for name in names}
+    header, checksum = metadata.get(_HEADER), metadata.get(_CHECKSUM)
+    if (header or checksum) and checksum != _crc32(header or "", arrays):
+        raise FormatError("its checksum says that it was damaged")
+    return header, iter(arrays.items())
 
-    content = safetensors.safe_open(file.name, framework="numpy")
-    header = (content.metadata() or {}).get(_HEADER)
-    return header, ((name, content.get_tensor(name)) for name in list(content.keys()))
+
+def _read_tensor(content: Any, name: str, file: BinaryIO) -> Any:
+    dtype = content.get_slice(name).get_dtype()
+    if dtype == "BF16":
+        return _read_bfloat16(file, name)
+    if dtype not in _DTYPES.values():
+        raise FormatError(f"{name} is {dtype}, which is not read here: convert it to F32 before")
+    return content.get_tensor(name)
+
+
+def _read_bfloat16(file: BinaryIO, name: str) -> Any:
+    """As float32, of which bfloat16 is the upper half. The library has checked the header."""
+    file.seek(0)
+    header = file.read(int.from_bytes(file.read(8), "little"))
+    entry = json.loads(header)[name]
+    start, end = entry["data_offsets"]
+    file.seek(8 + len(header) + start)
+    halves = numpy.frombuffer(file.read(end - start), "<u2")
+    return (halves.astype("<u4") << 16).view("<f4").reshape(entry["shape"])
+
+
+def _crc32(header: str, arrays: dict[str, Any]) -> str:
+    """Of header, names, dtypes, shapes and entries."""
+    crc = zlib.crc32(header.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
+        crc = zlib.crc32(_little(array), crc)
+    return f"{crc:08x}"
+
+
+def _little(array: Any) -> Any:
+    """The array with the lower bytes first, as all but a few machines have it."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def _library() -> Any:
     try:
-        import safetensors.numpy
+        import safetensors
     except ImportError:
-        cure = 'pip install safetensors, or use a name that ends in .npz'
+        cure = "pip install safetensors, or use a name that ends in .npz"
         raise ImportError(f".safetensors files need the library of that name: {cure}") from None
-    return safetensors.numpy
+    return safetensors

@@ -22,7 +22,7 @@ from typing import Any
 
 from . import random
 from .backend import numpy, xp
-from .io import FormatError, read, save, write_file
+from .io import FormatError, naming, read, save, write_file
 from .nn import Module
 from .optim import Optimizer
 
@@ -97,7 +97,8 @@ class Run:
         self.history.append(row)
         self.durations.append(seconds)
         self.seconds += seconds
-        with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
+        path = self.folder / "metrics.csv"
+        with naming(path), open(path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row, lineterminator="\n")
             if file.tell() == 0:
                 writer.writeheader()
@@ -136,7 +137,8 @@ class Run:
                     f"{name} is not finite after step {len(self.history)}: lower the learning rate"
                 )
         arrays |= {f"optimizer.{name}": x for name, x in optimizer.state_dict().items()}
-        with open(self.folder / "metrics.csv", "a", encoding="utf-8") as file:
+        metrics = self.folder / "metrics.csv"
+        with naming(metrics), open(metrics, "a", encoding="utf-8") as file:
             os.fsync(file.fileno())
         if self.durations:
             self.step_ms = statistics.median(self.durations) * 1000
