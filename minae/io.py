@@ -28,7 +28,8 @@ _DTYPES = {  # of NumPy, and their names in a .safetensors
     "uint16": "U16", "uint32": "U32", "uint64": "U64", "float16": "F16", "float32": "F32",
     "float64": "F64",
 }  # fmt: skip
-_CHUNK = 1 << 20  # bytes read at a time
+_LINE = 1000  # bytes of a .npy header, more than any array of numbers needs
+_CHUNK = 1 << 18  # bytes read at a time
 
 
 class FormatError(ValueError):
@@ -163,6 +164,8 @@ def _read_npz(file: Any) -> tuple[str | None, Iterator[tuple[str, Any]]]:
     names = {member.filename for member in members}
     if len(names) < len(members):
         raise FormatError("two members have the same name")
+    if any(member.comment for member in members):  # of a damaged length, it hides those behind it
+        raise FormatError("a member has a comment")
     if sum(member.file_size for member in members) > os.fstat(file.fileno()).st_size:
         raise FormatError("it is compressed, or claims more than it holds")
     header = archive.read(_HEADER).decode() if _HEADER in names else None
@@ -179,7 +182,7 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
         if version != (1, 0):
             raise FormatError(f"the .npy version of {member.filename} is {version}")
         try:
-            shape, fortran, dtype = numpy.lib.format.read_array_header_1_0(stream)
+            shape, fortran, dtype = numpy.lib.format.read_array_header_1_0(stream, _LINE)
         except MemoryError:  # what Python's parser says of too many signs in a row
             raise FormatError(f"the header of {member.filename} is no dictionary") from None
         size = member.file_size - stream.tell()
