@@ -58,7 +58,10 @@ def load(path: Any) -> dict[str, Any]:
 
 
 def load_metadata(path: Any) -> dict[str, Any]:
-    """The metadata that the file ``path`` was saved with; of one from elsewhere, nothing."""
+    """The metadata that the file ``path`` was saved with; of one from elsewhere, nothing.
+
+    A .npz is not read further; a .safetensors is read whole, for its checksum.
+    """
     with _opened(path) as (metadata, _):
         return metadata
 
