@@ -56,7 +56,7 @@ class Disk:
             self.calls += 1
             later = self.lasting and self.calls > self.number
             if self.error and (self.calls == self.number or later):
-                raise self.error
+                raise type(self.error)(*self.error.args)
             return function(*args, **kwargs)
 
         return call
