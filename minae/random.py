@@ -2,26 +2,51 @@
 
 Everything is drawn by NumPy on the host and then moved to the backend, so that a seed means the
 same numbers on a CPU and on a GPU. Every function that draws takes ``rng``, a
-``numpy.random.Generator``; without one it uses the default generator, which ``seed`` sets.
+``numpy.random.Generator``; without one it uses the default generator, which ``seed`` sets. There is
+one for the process, and ``using`` puts another in its place, for one thread or task.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from .backend import Array, asarray, numpy
 
 
 @functools.cache  # made at the first draw: NumPy imports its random module no sooner
+def _of_the_process() -> numpy.random.Generator:
+    return numpy.random.Generator(numpy.random.PCG64())
+
+
+_in_place: ContextVar[Any] = ContextVar("generator", default=None)
+
+
 def default_generator() -> numpy.random.Generator:
     """The generator used where no ``rng`` is given, seeded by the system or by ``seed``."""
-    return numpy.random.Generator(numpy.random.PCG64())
+    return _in_place.get() or _of_the_process()
+
+
+@contextmanager
+def using(rng: numpy.random.Generator) -> Iterator[None]:
+    """Make ``rng`` the default generator in the ``with`` block, for the current thread or task.
+
+    So that models which train in several threads draw what each would draw alone.
+    """
+    token = _in_place.set(generator(rng))
+    try:
+        yield
+    finally:
+        _in_place.reset(token)
 
 
 def seed(number: int) -> None:
     """Restart the default generator: from here on every draw is determined by ``number``."""
-    default_generator().bit_generator.state = numpy.random.PCG64(number).state
+    bits = default_generator().bit_generator
+    bits.state = type(bits)(number).state
 
 
 def get_state() -> dict[str, Any]:

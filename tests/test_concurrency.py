@@ -76,6 +76,29 @@ def test_two_models_train_at_once_as_one_after_the_other(array):
     assert alone[0] != alone[1] and alone[0][0][-1] < alone[0][0][0]
 
 
+def test_each_thread_may_have_a_default_generator_of_its_own(array):
+    """Weights, k-means, revival and dropout are drawn from it."""
+    images = array(IMAGES)
+
+    def train(seed):
+        with minae.random.using(np.random.default_rng(seed)):
+            model = VQVAE(codes=16, hidden=8, residual=4)
+            optimizer = optim.Adam(model.parameters(), 1e-2)
+            for _ in range(10):
+                loss, _ = model.loss(minae.dropout(images, 0.1) * 0.9)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            return frozen(model.state_dict()), minae.random.get_state()
+
+    minae.seed(0)
+    before = minae.random.get_state()
+    alone = [train(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(train, (1, 2))) == alone
+    assert alone[0] != alone[1] and minae.random.get_state() == before
+
+
 @pytest.mark.parametrize("block", [minae.no_grad, minae.debug])
 def test_a_block_in_one_thread_holds_in_no_other(block, array):
     """Neither in one that was there before, nor in one that is started inside."""

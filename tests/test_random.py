@@ -53,3 +53,19 @@ def test_moments_and_dtype(numpy, dtype):
     assert x.dtype == dtype and u.dtype == dtype
     assert abs(x.mean()) < 0.05 and abs(x.std() - 3) < 0.05
     assert u.min() >= -2 and u.max() < 4 and abs(u.mean() - 1) < 0.05
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.Philox])
+def test_another_default_generator_for_a_while(bits, numpy):
+    before = random.get_state()
+    with random.using(np.random.Generator(bits(7))):
+        drawn = numpy(random.normal(3))
+        minae.seed(7)
+        np.testing.assert_array_equal(numpy(random.normal(3)), drawn)
+        state = random.get_state()
+        first = numpy(random.normal(3))
+        random.set_state(state)
+        np.testing.assert_array_equal(numpy(random.normal(3)), first)
+    assert random.get_state() == before
+    with pytest.raises(TypeError, match="rng must be a generator"), random.using(7):
+        pass

@@ -59,7 +59,7 @@ class VectorQuantizer(Module):
 
     At first, while the vectors still move fast, averages are shorter: after n batches the decay is
     at most ``(1 + n) / (10 + n)``. ``rng`` draws the first codebook; what training draws comes from
-    the default generator.
+    the default generator (see ``minae.random.using``).
     """
 
     def __init__(
