@@ -335,6 +335,17 @@ def window_rows():
     ]  # fmt: skip
 
 
+@st.composite
+def standardizing(draw):
+    [shape], how = draw(reduction(solid))
+    axis = tuple(range(len(shape))) if how["axis"] in (None, ()) else how["axis"]
+    return [shape], {"axis": axis, "eps": draw(st.sampled_from([0.1, 1.0]))}
+
+
+def np_standardize(x, axis, eps):
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
+
+
 def np_sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -424,6 +435,16 @@ ROWS = [
     Row("matmul", np.matmul, multiplying()),
     Row("einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs),
         st.sampled_from(EINSUMS).map(lambda e: (e[1], {"subscripts": e[0]}))),
+    Row("gelu", lambda x: x * (0.5 + 0.5 * np_erf(x / np.sqrt(2))), one),
+    Row("gelu_tanh", lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        one),
+    Row("silu", lambda x: x / (1 + np.exp(-x)), one),
+    Row("mish", lambda x: x * np.tanh(np.log(1 + np.exp(x))), one),
+    Row("leaky_relu", lambda x, slope: np.where(x > 0, x, slope * x), one, "distinct",
+        {"slope": 0.3}),
+    Row("elu", lambda x, alpha: np.where(x > 0, x, alpha * (np.exp(x) - 1)), one, "distinct",
+        {"alpha": 0.7}),
+    Row("standardize", np_standardize, standardizing()),
     *conv_rows(),
     *window_rows(),
     Row("lstm", np_lstm, recurring(4, "state", "state")),

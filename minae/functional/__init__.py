@@ -4,17 +4,7 @@ They take Tensors or plain arrays. Features are the last axis: images are (batch
 channels), sequences (batch, time, features).
 """
 
-from .activation import (
-    elu,
-    gelu,
-    gelu_tanh,
-    glu,
-    leaky_relu,
-    log_sigmoid,
-    mish,
-    selu,
-    silu,
-)
+from .activation import glu, log_sigmoid, selu
 from .attention import attention, causal_mask
 from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d, reflect_pad
 from .gradient import checkpoint, reverse_gradient, stop_gradient
@@ -37,7 +27,6 @@ from .normalization import (
     instance_norm,
     layer_norm,
     rms_norm,
-    standardize,
 )
 from .pooling import (
     adaptive_avg_pool1d,

@@ -10,18 +10,12 @@ import minae.ops as ops
 from .statistics import mean
 
 
-def standardize(x: Any, axis: Any, eps: float = 1e-5) -> Any:
-    """``x`` with mean 0 and variance 1 over ``axis``; ``eps`` is added to the variance."""
-    deviation = x - mean(x, axis, keepdims=True)
-    return deviation / ops.sqrt(mean(deviation * deviation, axis, keepdims=True) + eps)
-
-
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Standardize (..., features) over the features, then scale and shift them (Ba et al. 2016).
 
     ``weight`` and ``bias`` are (features,), or None; ``eps`` is added to the variance.
     """
-    return _affine(standardize(x, -1, eps), weight, bias)
+    return _affine(ops.standardize(x, axis=-1, eps=eps), weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
@@ -43,7 +37,8 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
     if groups < 1 or channels % groups:
         raise ValueError(f"{channels} channels do not form {groups} equal groups")
     grouped = ops.reshape(x, shape=(batch, math.prod(space), groups, channels // groups))
-    return _affine(ops.reshape(standardize(grouped, (1, 3), eps), shape=x.shape), weight, bias)
+    standard = ops.standardize(grouped, axis=(1, 3), eps=eps)
+    return _affine(ops.reshape(standard, shape=x.shape), weight, bias)
 
 
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -52,7 +47,8 @@ def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-
     ``x`` is (batch, ..., channels), ``weight`` and ``bias`` are (channels,), or None; ``eps`` is
     added to the variance.
     """
-    return _affine(standardize(x, tuple(range(1, len(x.shape) - 1)), eps), weight, bias)
+    space = tuple(range(1, len(x.shape) - 1))
+    return _affine(ops.standardize(x, axis=space, eps=eps), weight, bias)
 
 
 def batch_norm(

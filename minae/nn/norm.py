@@ -7,8 +7,8 @@ from typing import Any
 
 from ..backend import expect, xp
 from ..engine import entries
-from ..functional import batch_norm, group_norm, instance_norm, layer_norm, mean, rms_norm
-from ..ops import sqrt
+from ..functional import batch_norm, group_norm, instance_norm, layer_norm, mean, rms_norm, var
+from ..ops import standardize
 from ..tensor import Tensor
 from .module import Module
 
@@ -145,13 +145,10 @@ class _BatchNorm(_Norm):
         if count < 2:
             raise ValueError("the variance of one entry says nothing: give a larger batch")
         others = tuple(range(len(x.shape) - 1))
-        centre = mean(x, others)
-        deviation = x - centre
-        spread = mean(deviation * deviation, others)
-        share = self.momentum
-        self.running_mean += share * (entries(centre) - self.running_mean)
-        self.running_var += share * (entries(spread) * (count / (count - 1)) - self.running_var)
-        return deviation / sqrt(spread + self.eps) * self.weight + self.bias
+        share, correction = self.momentum, count / (count - 1)
+        self.running_mean += share * (mean(entries(x), others) - self.running_mean)
+        self.running_var += share * (var(entries(x), others) * correction - self.running_var)
+        return standardize(x, axis=others, eps=self.eps) * self.weight + self.bias
 
 
 class BatchNorm2d(_BatchNorm):

@@ -1,5 +1,6 @@
 """The primitives: every function that the engine differentiates, closed under differentiation."""
 
+from .activation import elu, gelu, gelu_tanh, leaky_relu, mish, silu
 from .conv import Grid, conv2d, conv2d_input, conv2d_weight
 from .elementwise import (
     abs,
@@ -31,6 +32,7 @@ from .elementwise import (
     where,
 )
 from .linalg import einsum, matmul
+from .normalization import standardize
 from .recurrent import gru, lstm
 from .reduction import cumsum, log_softmax, logsumexp, max, min, softmax, sum
 from .shape import (

@@ -590,6 +590,50 @@ SHAPES = [
     ),
 ]
 
+# --- The table: activations and standardization ------------------------------------------------
+
+
+def activation(name: str, case: str, **options: Any) -> list[Row]:
+    tf = torch.nn.functional
+    theirs = {"gelu_tanh": lambda x: tf.gelu(x, approximate="tanh")}.get(name)
+    theirs = theirs or getattr(tf, name)
+    renamed = {"negative_slope" if key == "slope" else key: n for key, n in options.items()}
+    inputs = {"numbers": (3, 4), "tails": [-30.0, -5.0, 0.5, 30.0], "0": [-1.0, 0.0, -0.0]}
+    if name == "elu":
+        del inputs["0"]  # see test_elu_at_0
+    return [
+        Row(
+            name, f"{case} {entries}", lambda x: getattr(ops, name)(x, **options),
+            lambda x: theirs(x, **renamed), (x,),
+        )
+        for entries, x in inputs.items()
+    ]
+
+
+def standardized(x: Any, axis: Any, eps: float = 1e-5) -> Any:
+    var, mean = torch.var_mean(x, dim=axis, correction=0, keepdim=True)
+    return (x - mean) / torch.sqrt(var + eps)
+
+
+ACTIVATIONS = [
+    *activation("gelu", ""),
+    *activation("gelu_tanh", ""),
+    *activation("silu", ""),
+    *activation("mish", ""),
+    *activation("leaky_relu", ""),
+    *activation("leaky_relu", "slope", slope=0.2),
+    *activation("elu", ""),
+    *activation("elu", "alpha", alpha=0.7),
+    *(
+        Row(
+            "standardize", f"{axis=}, {eps=}",
+            lambda x, axis=axis, eps=eps: ops.standardize(x, axis=axis, eps=eps),
+            lambda x, axis=axis, eps=eps: standardized(x, axis, eps), ((3, 3, 4),),
+        )
+        for axis in (-1, 0, (0, 2)) for eps in (1e-5, 0.1)
+    ),
+]
+
 # --- The table: windows and recurrence -------------------------------------------------------
 
 PICKS = [[[0, 2], [1, 0]], [[2, 2], [1, 1]]]  # of two windows of three
@@ -671,7 +715,7 @@ WINDOWS = [
     ),
 ]  # fmt: skip
 
-ROWS = ELEMENTWISE + PRODUCTS + REDUCTIONS + SHAPES + WINDOWS
+ROWS = ELEMENTWISE + PRODUCTS + REDUCTIONS + SHAPES + ACTIVATIONS + WINDOWS
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
