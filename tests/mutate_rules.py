@@ -37,7 +37,7 @@ import pytest  # noqa: E402
 import minae.engine as engine  # noqa: E402
 import minae.ops as ops  # noqa: E402
 
-TESTS = ["ops", "adjoint", "engine", "functional", "tensor"]
+TESTS = ["test_ops.py", "test_adjoint.py", "test_engine.py", "functional", "test_tensor.py"]
 LIMIT = 60  # seconds for a mutant; one that takes longer hangs, and so is noticed
 WANTED = 0.95
 
@@ -454,7 +454,7 @@ def main() -> int:
         print(f"{len(chosen)} mutants")
         return 0
     judge = Judge(chosen)
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in TESTS]
+    files = [str(ROOT / "tests" / name) for name in TESTS]
     status = pytest.main(
         [f"--rootdir={ROOT}", "-qs", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", *files],
         [judge],

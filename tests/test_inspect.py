@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import itertools
 import re
 import threading
 import time
@@ -161,7 +162,7 @@ def test_the_table(step):
     assert head.split() == ["op", "calls", "forward", "ms", "backward", "ms", "share", "MB"]
     assert len(rows) == len(costs.costs) and outside.startswith("outside of ops")
     total = [float(row.split()[2]) + float(row.split()[3]) for row in rows]
-    assert all(a >= b - 0.002 for a, b in zip(total, total[1:]))  # they are rounded
+    assert all(a >= b - 0.002 for a, b in itertools.pairwise(total))  # they are rounded
     shares = [float(share) for share in re.findall(r"([\d.]+)%", str(costs))]
     assert sum(shares) == pytest.approx(100, abs=1)
     assert "outside of ops" in str(inspect.Profile())
