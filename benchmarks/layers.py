@@ -4,12 +4,13 @@
 
 Batch 32, width 128: sequences of 64 positions (32, 64, 128) or images of 8 x 8 (32, 8, 8, 128),
 float32, two threads. Inside the clock: one forward pass that records its graph, and the gradient of
-the input and of every parameter. PyTorch is given its own layout. Where minae is slower, the last
-column says why.
+the input and of every parameter, in a process that has an optimizer (which has the C library keep
+its memory). PyTorch is given its own layout. Where minae is slower, the last column says why.
 """
 
 import os
-from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from harness import duration, main, over, spread, table
@@ -23,102 +24,184 @@ CODES = RNG.integers(0, 1000, (BATCH, LENGTH))
 LABELS = RNG.integers(0, WIDTH, (BATCH, LENGTH))
 SEGMENTS = RNG.integers(0, 100, BATCH * LENGTH)
 LENGTHS = RNG.integers(1, LENGTH + 1, BATCH)
+MASK = SEQUENCES > 1
 
-# What is named alike in both: name -> (input, arguments). Layers first, then functions.
-LAYERS = {
-    "Linear": (SEQUENCES, (WIDTH, WIDTH)),
-    "Conv1d": (SEQUENCES, (WIDTH, WIDTH, 3, 1, 1)),
-    "ConvTranspose1d": (SEQUENCES, (WIDTH, WIDTH, 4, 2, 1)),
-    "Conv2d": (IMAGES, (WIDTH, WIDTH, 3, 1, 1)),
-    "ConvTranspose2d": (IMAGES, (WIDTH, WIDTH, 4, 2, 1)),
-    "BatchNorm1d": (SEQUENCES, (WIDTH,)),
-    "BatchNorm2d": (IMAGES, (WIDTH,)),
-    "InstanceNorm1d": (SEQUENCES, (WIDTH,)),
-    "InstanceNorm2d": (IMAGES, (WIDTH,)),
-    "GroupNorm": (IMAGES, (8, WIDTH)),
-    "LayerNorm": (SEQUENCES, (WIDTH,)),
-    "RMSNorm": (SEQUENCES, (WIDTH,)),
-    "LSTM": (SEQUENCES, (WIDTH, WIDTH)),
-    "GRU": (SEQUENCES, (WIDTH, WIDTH)),
-    "LSTMCell": (ROWS, (WIDTH, WIDTH)),
-    "GRUCell": (ROWS, (WIDTH, WIDTH)),
-    "Embedding": (CODES, (1000, WIDTH)),
+# Why minae is slower, where it is.
+PASSES = "several passes of NumPy, on one core"
+STEPS = "a product and a dozen NumPy calls a step"
+SCALAR = "NumPy's expm1 is not vectorized"
+REASONS = {
+    "SDPA": "the scores are written out, not fused",
+    "SORT": "sorts each row whole",
 }
-REASONS = {}
 
 
-# --- minae ------------------------------------------------------------------------------------
+class Layer(NamedTuple):
+    """A layer of the same name and arguments in both libraries."""
+
+    name: str
+    values: np.ndarray
+    arguments: tuple
+    slower: str = PASSES
+    first: bool = False  # PyTorch wants the features first
+    options: Any = MappingProxyType({})
+    theirs: Any = MappingProxyType({})  # more options, of PyTorch's alone
+    ours_call: Any = lambda layer, x: layer(x)
+    their_call: Any = lambda torch, layer, z: layer(z)
+    title: str = ""
+
+
+class Function(NamedTuple):
+    """A function of minae (given the module and a Tensor) and of PyTorch."""
+
+    name: str
+    values: np.ndarray
+    ours: Any
+    theirs: Any
+    slower: str = PASSES
+    first: bool = False
+
+
+def unpadded(torch, layer, z):
+    """PyTorch's form of sequences that have lengths."""
+    rnn, lengths = torch.nn.utils.rnn, torch.tensor(LENGTHS)
+    packed = rnn.pack_padded_sequence(z, lengths, batch_first=True, enforce_sorted=False)
+    return rnn.pad_packed_sequence(layer(packed)[0], True, total_length=LENGTH)[0]
+
+
+def looking(torch, layer, z):
+    return layer(z, z, z, need_weights=False)[0]
+
+
+def looking_back(torch, layer, z):
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(LENGTH)
+    return layer(z, z, z, need_weights=False, attn_mask=mask, is_causal=True)[0]
+
+
+SQUARE = (WIDTH, WIDTH)
+RECURRENT = {"slower": STEPS, "theirs": {"batch_first": True}}
+HEADS = {"slower": REASONS["SDPA"], "theirs": {"batch_first": True}}
+LAYERS = [
+    Layer("Linear", SEQUENCES, SQUARE),
+    Layer("Conv1d", SEQUENCES, (*SQUARE, 3, 1, 1), first=True),
+    Layer("ConvTranspose1d", SEQUENCES, (*SQUARE, 4, 2, 1), first=True),
+    Layer("Conv2d", IMAGES, (*SQUARE, 3, 1, 1), first=True),
+    Layer("Conv2d", IMAGES, (*SQUARE, 3, 1, 1), first=True, title="Conv2d, reflected",
+          options={"padding_mode": "reflect"}),
+    Layer("ConvTranspose2d", IMAGES, (*SQUARE, 4, 2, 1), first=True),
+    Layer("BatchNorm1d", SEQUENCES, (WIDTH,), first=True),
+    Layer("BatchNorm2d", IMAGES, (WIDTH,), first=True),
+    Layer("InstanceNorm1d", SEQUENCES, (WIDTH,), first=True),
+    Layer("InstanceNorm2d", IMAGES, (WIDTH,), first=True),
+    Layer("GroupNorm", IMAGES, (8, WIDTH), first=True),
+    Layer("LayerNorm", SEQUENCES, (WIDTH,)),
+    Layer("RMSNorm", SEQUENCES, (WIDTH,)),
+    Layer("LSTM", SEQUENCES, SQUARE, **RECURRENT),
+    Layer("LSTM", SEQUENCES, SQUARE, **RECURRENT, title="LSTM, both ways, lengths",
+          options={"bidirectional": True}, their_call=unpadded,
+          ours_call=lambda layer, x: layer(x, lengths=LENGTHS)),
+    Layer("GRU", SEQUENCES, SQUARE, **RECURRENT),
+    Layer("LSTMCell", ROWS, SQUARE, STEPS),
+    Layer("GRUCell", ROWS, SQUARE, STEPS),
+    Layer("MultiheadAttention", SEQUENCES, (WIDTH, 8), **HEADS, their_call=looking),
+    Layer("MultiheadAttention", SEQUENCES, (WIDTH, 8), **HEADS, their_call=looking_back,
+          title="MultiheadAttention, causal", ours_call=lambda layer, x: layer(x, causal=True)),
+    Layer("Embedding", CODES, (1000, WIDTH)),
+]  # fmt: skip
+
+
+def same(name, theirs=None, values=SEQUENCES, slower=PASSES):
+    """A function of one argument, named alike."""
+    theirs = theirs or (lambda t, z: getattr(t.nn.functional, name)(z))
+    return Function(name, values, lambda m, x: getattr(m, name)(x), theirs, slower)
+
+
+def pool(name, *arguments, values=IMAGES):
+    """A pooling function, which takes its arguments in the same order."""
+    title = f"{name}, overlapping" if len(arguments) > 1 else name
+    return Function(title, values, lambda m, x: getattr(m, name)(x, *arguments),
+                    lambda t, z: getattr(t.nn.functional, name)(z, *arguments), first=True)
+
+
+def shuffled(t, z):
+    return z.reshape(BATCH, WIDTH // 2, 2, LENGTH).mT.reshape(BATCH, WIDTH // 2, 2 * LENGTH)
+
+
+def rows(x):
+    return x.reshape(-1, WIDTH)
+
+
+FUNCTIONS = [
+    same("relu"), same("gelu"), same("silu"), same("mish"), same("elu", slower=SCALAR),
+    same("leaky_relu"), same("glu"),
+    same("gelu_tanh", lambda t, z: t.nn.functional.gelu(z, approximate="tanh")),
+    same("tanh", lambda t, z: t.tanh(z)), same("sigmoid", lambda t, z: t.sigmoid(z)),
+    same("softplus"),
+    same("softmax", lambda t, z: z.softmax(-1)),
+    same("log_softmax", lambda t, z: z.log_softmax(-1)),
+    Function("logsumexp", SEQUENCES, lambda m, x: m.logsumexp(x, -1), lambda t, z: z.logsumexp(-1)),
+    Function("dropout", SEQUENCES, lambda m, x: m.dropout(x, 0.1),
+             lambda t, z: t.nn.functional.dropout(z, 0.1)),
+    Function("cross_entropy", SEQUENCES, lambda m, x: m.cross_entropy(x, LABELS),
+             lambda t, z: t.nn.functional.cross_entropy(rows(z), t.from_numpy(LABELS.ravel()))),
+    Function("cross_entropy, smoothed", SEQUENCES,
+             lambda m, x: m.cross_entropy(x, LABELS, label_smoothing=0.1),
+             lambda t, z: t.nn.functional.cross_entropy(
+                 rows(z), t.from_numpy(LABELS.ravel()), label_smoothing=0.1)),
+    Function("binary_cross_entropy_with_logits", SEQUENCES,
+             lambda m, x: m.binary_cross_entropy_with_logits(x, SEQUENCES),
+             lambda t, z: t.nn.functional.binary_cross_entropy_with_logits(
+                 z, t.from_numpy(SEQUENCES))),
+    Function("mse_loss", SEQUENCES, lambda m, x: m.mse_loss(x, SEQUENCES),
+             lambda t, z: t.nn.functional.mse_loss(z, t.from_numpy(SEQUENCES))),
+    Function("top_k", SEQUENCES, lambda m, x: m.top_k(x, 8)[0], lambda t, z: z.topk(8)[0],
+             REASONS["SORT"]),
+    Function("masked_fill", SEQUENCES, lambda m, x: m.masked_fill(x, MASK, 0.0),
+             lambda t, z: z.masked_fill(t.from_numpy(MASK), 0.0)),
+    Function("segment_sum", SEQUENCES, lambda m, x: m.segment_sum(rows(x), SEGMENTS, 100),
+             lambda t, z: t.zeros(100, WIDTH).index_add(0, t.from_numpy(SEGMENTS), rows(z))),
+    pool("avg_pool1d", 2, values=SEQUENCES), pool("max_pool1d", 2, values=SEQUENCES),
+    pool("avg_pool2d", 2), pool("avg_pool2d", 3, 2, 1),
+    pool("max_pool2d", 2), pool("max_pool2d", 3, 2, 1), pool("adaptive_avg_pool2d", 3),
+    Function("upsample_nearest", IMAGES, lambda m, x: m.upsample_nearest(x, 2),
+             lambda t, z: t.nn.functional.interpolate(z, scale_factor=2), first=True),
+    Function("pixel_shuffle, along time", SEQUENCES, lambda m, x: m.pixel_shuffle(x, 2), shuffled,
+             first=True),
+    Function("pixel_shuffle", IMAGES, lambda m, x: m.pixel_shuffle(x, 2),
+             lambda t, z: t.nn.functional.pixel_shuffle(z, 2), first=True),
+]  # fmt: skip
+SLOWER = {row.title or row.name: row.slower for row in LAYERS} | {
+    row.name: row.slower for row in FUNCTIONS
+}
+
+
+def outputs(results):
+    """What a layer returns, without its state."""
+    while isinstance(results, tuple):
+        results = results[0]
+    return results
 
 
 def minae():
     import minae
-    from minae import Tensor, nn
+    from minae import Tensor, nn, optim
+
+    optim.SGD([minae.tensor([0.0], requires_grad=True)], 0.1)
 
     def work(values, function, parameters=()):
         x = Tensor(values, requires_grad=values.dtype.kind == "f")
         sources = [*([x] if x.requires_grad else []), *parameters]
-        seed = [None]
-
-        def call():
-            y = function(x)
-            if seed[0] is None:
-                seed[0] = np.ones(y.shape, "float32")
-            minae.grad(y, sources, seed[0])
-
-        return call
-
-    def first(results):
-        while isinstance(results, tuple):
-            results = results[0]
-        return results
+        seed = np.ones(outputs(function(x)).shape, "float32")
+        return lambda: minae.grad(outputs(function(x)), sources, seed)
 
     works = {}
-    for name, (values, arguments) in LAYERS.items():
-        layer = getattr(nn, name)(*arguments)
-        works[name] = work(values, lambda x, f=layer: first(f(x)), layer.parameters())
-    reflect = nn.Conv2d(WIDTH, WIDTH, 3, 1, 1, padding_mode="reflect")
-    works["Conv2d, reflected"] = work(IMAGES, reflect, reflect.parameters())
-    both = nn.LSTM(WIDTH, WIDTH, bidirectional=True)
-    works["LSTM, both ways, lengths"] = work(
-        SEQUENCES, lambda x: both(x, lengths=LENGTHS)[0], both.parameters()
-    )
-    heads = nn.MultiheadAttention(WIDTH, 8)
-    works["MultiheadAttention"] = work(SEQUENCES, heads, heads.parameters())
-    works["MultiheadAttention, causal"] = work(
-        SEQUENCES, lambda x: heads(x, causal=True), heads.parameters()
-    )
-    functions = {
-        "dropout": lambda x: minae.dropout(x, 0.1), "softmax": minae.softmax,
-        "log_softmax": minae.log_softmax, "logsumexp": lambda x: minae.logsumexp(x, -1),
-        "cross_entropy": lambda x: minae.cross_entropy(x, LABELS),
-        "cross_entropy, smoothed": lambda x: minae.cross_entropy(x, LABELS, label_smoothing=0.1),
-        "binary_cross_entropy_with_logits":
-            lambda x: minae.binary_cross_entropy_with_logits(x, SEQUENCES),
-        "mse_loss": lambda x: minae.mse_loss(x, SEQUENCES),
-        "relu": minae.relu, "gelu": minae.gelu, "gelu_tanh": minae.gelu_tanh, "silu": minae.silu,
-        "elu": minae.elu, "tanh": minae.tanh, "sigmoid": minae.sigmoid, "glu": minae.glu,
-        "avg_pool1d": lambda x: minae.avg_pool1d(x, 2),
-        "max_pool1d": lambda x: minae.max_pool1d(x, 2),
-        "pixel_shuffle 1-d": lambda x: minae.pixel_shuffle(x, 2),
-        "top_k": lambda x: minae.top_k(x, 8)[0],
-        "masked_fill": lambda x: minae.masked_fill(x, MASK, 0.0),
-        "segment_sum":
-            lambda x: minae.segment_sum(x.reshape(-1, WIDTH), SEGMENTS, 100),
-    }
-    on_images = {
-        "avg_pool2d": lambda x: minae.avg_pool2d(x, 2),
-        "avg_pool2d, overlapping": lambda x: minae.avg_pool2d(x, 3, 2, 1),
-        "max_pool2d": lambda x: minae.max_pool2d(x, 2),
-        "max_pool2d, overlapping": lambda x: minae.max_pool2d(x, 3, 2, 1),
-        "adaptive_avg_pool2d": lambda x: minae.adaptive_avg_pool2d(x, 3),
-        "upsample_nearest": lambda x: minae.upsample_nearest(x, 2),
-        "pixel_shuffle 2-d": lambda x: minae.pixel_shuffle(x, 2),
-    }
-    works |= {name: work(SEQUENCES, function) for name, function in functions.items()}
-    return works | {name: work(IMAGES, function) for name, function in on_images.items()}
-
-
-MASK = SEQUENCES > 1
+    for row in LAYERS:
+        layer = getattr(nn, row.name)(*row.arguments, **row.options)
+        call = lambda x, row=row, layer=layer: row.ours_call(layer, x)  # noqa: E731
+        works[row.title or row.name] = work(row.values, call, layer.parameters())
+    for row in FUNCTIONS:
+        works[row.name] = work(row.values, lambda x, row=row: row.ours(minae, x))
+    return works
 
 
 def reference():
@@ -126,105 +209,38 @@ def reference():
     return minae()
 
 
-# --- PyTorch ----------------------------------------------------------------------------------
-
-FIRST = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm")
-
-
 def pytorch():
     import torch
-    import torch.nn.functional as F
-    from torch import nn
 
-    def work(values, function, parameters=()):
+    def work(values, first, function, parameters=()):
+        values = np.ascontiguousarray(np.moveaxis(values, -1, 1)) if first else values
         z = torch.tensor(values)
         sources = [*([z.requires_grad_()] if z.is_floating_point() else []), *parameters]
-        seed = torch.ones_like(function(z))
-        return lambda: torch.autograd.grad(function(z), sources, seed)
-
-    def first(results):
-        while isinstance(results, tuple):
-            results = results[0]
-        return results
-
-    def channels_first(values):
-        return np.ascontiguousarray(np.moveaxis(values, -1, 1))
+        seed = torch.ones_like(outputs(function(z)))
+        return lambda: torch.autograd.grad(outputs(function(z)), sources, seed)
 
     works = {}
-    for name, (values, arguments) in LAYERS.items():
-        options = {"batch_first": True} if name in ("LSTM", "GRU") else {}
-        layer = getattr(nn, name)(*arguments, **options)
-        given = channels_first(values) if name.startswith(FIRST) else values
-        works[name] = work(given, lambda x, f=layer: first(f(x)), list(layer.parameters()))
-    reflect = nn.Conv2d(WIDTH, WIDTH, 3, 1, 1, padding_mode="reflect")
-    works["Conv2d, reflected"] = work(channels_first(IMAGES), reflect, list(reflect.parameters()))
-    both = nn.LSTM(WIDTH, WIDTH, bidirectional=True, batch_first=True)
-
-    def packed(x):
-        sequences = nn.utils.rnn.pack_padded_sequence(
-            x, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False
-        )
-        return nn.utils.rnn.pad_packed_sequence(both(sequences)[0], True, total_length=LENGTH)[0]
-
-    works["LSTM, both ways, lengths"] = work(SEQUENCES, packed, list(both.parameters()))
-    heads = nn.MultiheadAttention(WIDTH, 8, batch_first=True)
-    works["MultiheadAttention"] = work(
-        SEQUENCES, lambda x: heads(x, x, x, need_weights=False)[0], list(heads.parameters())
-    )
-    causal = nn.Transformer.generate_square_subsequent_mask(LENGTH)
-    works["MultiheadAttention, causal"] = work(
-        SEQUENCES,
-        lambda x: heads(x, x, x, need_weights=False, attn_mask=causal, is_causal=True)[0],
-        list(heads.parameters()),
-    )
-    labels, target, mask = map(torch.tensor, (LABELS.ravel(), SEQUENCES, MASK))
-    segments = torch.tensor(SEGMENTS)
-    functions = {
-        "dropout": lambda x: F.dropout(x, 0.1), "softmax": lambda x: F.softmax(x, -1),
-        "log_softmax": lambda x: F.log_softmax(x, -1), "logsumexp": lambda x: x.logsumexp(-1),
-        "cross_entropy": lambda x: F.cross_entropy(x.view(-1, WIDTH), labels),
-        "cross_entropy, smoothed":
-            lambda x: F.cross_entropy(x.view(-1, WIDTH), labels, label_smoothing=0.1),
-        "binary_cross_entropy_with_logits":
-            lambda x: F.binary_cross_entropy_with_logits(x, target),
-        "mse_loss": lambda x: F.mse_loss(x, target),
-        "relu": F.relu, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"),
-        "silu": F.silu, "elu": F.elu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "glu": F.glu,
-        "top_k": lambda x: x.topk(8)[0], "masked_fill": lambda x: x.masked_fill(mask, 0.0),
-        "segment_sum":
-            lambda x: torch.zeros(100, WIDTH).index_add(0, segments, x.view(-1, WIDTH)),
-    }
-    along_time = {
-        "avg_pool1d": lambda x: F.avg_pool1d(x, 2), "max_pool1d": lambda x: F.max_pool1d(x, 2),
-        "pixel_shuffle 1-d": lambda x: x.reshape(BATCH, WIDTH // 2, 2, LENGTH).mT.reshape(
-            BATCH, WIDTH // 2, -1),
-    }
-    on_images = {
-        "avg_pool2d": lambda x: F.avg_pool2d(x, 2),
-        "avg_pool2d, overlapping": lambda x: F.avg_pool2d(x, 3, 2, 1),
-        "max_pool2d": lambda x: F.max_pool2d(x, 2),
-        "max_pool2d, overlapping": lambda x: F.max_pool2d(x, 3, 2, 1),
-        "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 3),
-        "upsample_nearest": lambda x: F.interpolate(x, scale_factor=2),
-        "pixel_shuffle 2-d": lambda x: F.pixel_shuffle(x, 2),
-    }
-    works |= {name: work(SEQUENCES, function) for name, function in functions.items()}
-    works |= {name: work(channels_first(SEQUENCES), f) for name, f in along_time.items()}
-    return works | {name: work(channels_first(IMAGES), f) for name, f in on_images.items()}
+    for row in LAYERS:
+        layer = getattr(torch.nn, row.name)(*row.arguments, **row.options, **row.theirs)
+        call = lambda z, row=row, layer=layer: row.their_call(torch, layer, z)  # noqa: E731
+        works[row.title or row.name] = work(row.values, row.first, call, list(layer.parameters()))
+    for row in FUNCTIONS:
+        works[row.name] = work(row.values, row.first, lambda z, row=row: row.theirs(torch, z))
+    return works
 
 
 CONTENDERS = {"minae": minae, "torch": pytorch, "minae without Numba": reference}
 
 
 def tables(figures):
-    """A row for each layer, and why ours is slower where it is."""
+    """A row for each, and why ours is slower where it is."""
     head = ["layer", "minae", "torch / minae", "minae without Numba / minae", "slower, because"]
     rows = []
     for name, row in figures.items():
         ratios = [over(row[peer], row["minae"]) for peer in ("torch", "minae without Numba")]
         slower = sorted(ratios[0])[len(ratios[0]) // 2] < 1
-        rows.append([name, duration(row["minae"]), *map(spread, ratios),
-                     REASONS.get(name, "") if slower else ""])
+        reason = SLOWER[name] if slower else ""
+        rows.append([name, duration(row["minae"]), *map(spread, ratios), reason])
     return table(head, rows)
 
 

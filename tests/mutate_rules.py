@@ -76,6 +76,27 @@ EQUIVALENT = {
      "lambda g, x, y: g * (x > y) + g * 0.5 * (x == y)",
      "lambda g, x, y, out: g * (x > out) + g * 0.5 * (x == y)"):
         "out is x or y",
+    ("bounded_log, p",
+     "lambda g, p: g / ops.maximum(p, 1e-12)",
+     "lambda g, p: g / ops.maximum(1e-12, p)"):
+        "the larger of two, in either order",
+    ("normalization._mean",
+     "return sum(x, axis=axis, keepdims=True) / max(math.prod((x.shape[a] for a in axes)), 1)",
+     "return sum(x, axis=axis, keepdims=True) / max(1, math.prod((x.shape[a] for a in axes)))"):
+        "the larger of two, in either order",
+    # State and cell have one shape, inputs and results one number of steps.
+    ("recurrent._pull_lstm",
+     "size, steps = (hidden.shape[1], projected.shape[0])",
+     "size, steps = (cell.shape[1], projected.shape[0])"):
+        "the same number",
+    ("recurrent._pull_lstm",
+     "size, steps = (hidden.shape[1], projected.shape[0])",
+     "size, steps = (hidden.shape[1], out.shape[0])"):
+        "the same number",
+    ("recurrent._pull_gru",
+     "size, steps = (hidden.shape[1], projected.shape[0])",
+     "size, steps = (hidden.shape[1], out.shape[0])"):
+        "the same number",
     # The product of two matrices is a shortcut: matmul, below it, gives the same.
     ("linalg._left",
      "if g.ndim == 2 and x.ndim == 2:",

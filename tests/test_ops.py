@@ -372,7 +372,7 @@ def np_gru(projected, weight, bias, hidden):
 
 @st.composite
 def recurring(draw, gates, *more):
-    steps, batch, size = (draw(st.integers(1, 3)) for _ in range(3))
+    steps, batch, size = (draw(st.integers(1, high)) for high in (3, 3, 5))
     named = {"bias": (gates * size,), "state": (batch, size)}
     wide = gates * size
     return [(steps, batch, wide), (size, wide), *(named[each] for each in more)], {}

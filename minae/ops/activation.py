@@ -1,4 +1,4 @@
-"""Activations: each is one op, which keeps its input alone. Composed, it would keep several arrays.
+"""Activations: each is one op, which keeps its input. Composed, it would keep several arrays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def leaky_relu(x, *, slope=0.01):
     return xp.where(x > 0, x, slope * x)
 
 
-@elementwise(x=lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 0, 0.0, x))))
+@elementwise(x=lambda g, x, out, alpha: where(x > 0, g, g * (out + alpha)))
 def elu(x, *, alpha=1.0):
     """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2016)."""
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))

@@ -13,7 +13,7 @@ from .reduction import sum
 
 def _mean(x, axis):
     axes = axis if type(axis) is tuple else (axis,)
-    return sum(x, axis=axis, keepdims=True) * (1 / max(math.prod(x.shape[a] for a in axes), 1))
+    return sum(x, axis=axis, keepdims=True) / max(math.prod(x.shape[a] for a in axes), 1)
 
 
 def _standardize(g, x, axis, eps):

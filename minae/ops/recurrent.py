@@ -56,8 +56,8 @@ def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
     for t in reversed(range(steps)):
         state = g_state[t] + state
         carried = g_cell[t] + carried + state * cell_by_state[t]
-        thrice = concatenate(carried, carried, carried, axis=-1)
-        pulled.append(concatenate(thrice * by_cell[t], state * by_state[t], axis=-1))
+        thrice = concatenate(carried, carried, carried, axis=1)
+        pulled.append(concatenate(thrice * by_cell[t], state * by_state[t], axis=1))
         state = pulled[-1] @ back
         carried = carried * f[t]
     pulled = stack(pulled[::-1])
@@ -111,7 +111,7 @@ def _pull_gru(g, needed, projected, weight, bias, hidden, out):
     for t in reversed(range(steps)):
         state = g[t] + state
         pulled.append(state)
-        pull = concatenate(state * to_r[t], state * to_z[t], state * to_candidate[t], axis=-1)
+        pull = concatenate(state * to_r[t], state * to_z[t], state * to_candidate[t], axis=1)
         state = state * z[t] + pull @ back
     states = stack(pulled[::-1])
     gates = concatenate(states * to_r, states * to_z, axis=-1)

@@ -7,7 +7,7 @@ what they hold at one offset is a strided slice.
 from __future__ import annotations
 
 from ..backend import xp
-from ..engine import entries, primitive
+from ..engine import primitive
 
 
 def _slices(shape, axis, size, stride):
@@ -50,7 +50,7 @@ def spread_windows(x, *, axis, size, stride, length):
 
 
 def _max_windows(g, x, out, axis, size, stride):
-    picks = _picks(entries(x), entries(out), axis, size, stride)
+    picks = _picks(x, out, axis, size, stride)
     return put_windows(g, picks=picks, axis=axis, size=size, stride=stride, length=x.shape[axis])
 
 

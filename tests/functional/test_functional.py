@@ -104,6 +104,23 @@ def test_where_with_an_infinity_in_the_branch_not_taken(leaf, numpy):
     np.testing.assert_array_equal(numpy(gx), [1, 0])
 
 
+def test_at_0_a_slope_is_that_of_the_left(leaf, numpy):
+    x = leaf([0.0, -0.0, -1.0, 1.0])
+    slope = numpy(grad(minae.leaky_relu(x, -0.5).sum(), x))
+    assert slope.tolist() == [-0.5, -0.5, -0.5, 1]
+    slope = grad(minae.elu(x, 0.75).sum(), x, create_graph=True)
+    left = 0.75 * math.exp(-1)
+    assert numpy(slope).tolist() == pytest.approx([0.75, 0.75, left, 1])
+    assert numpy(grad(slope.sum(), x)).tolist() == pytest.approx([0.75, 0.75, left, 0])
+
+
+def test_standardizing_nothing(leaf):
+    for shape, axis in (((2, 0), -1), ((0, 3), 0), ((0, 3), 1)):
+        x = leaf(np.zeros(shape))
+        y = minae.standardize(x, axis)
+        assert y.shape == shape and grad(y.sum(), x).shape == shape
+
+
 def test_activations_far_out(leaf, numpy):
     x = leaf([-1e3, -30.0, 30.0, 200.0, 1e3])
     for function in (minae.elu, minae.silu, minae.gelu, minae.gelu_tanh, minae.leaky_relu):
