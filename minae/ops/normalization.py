@@ -13,7 +13,10 @@ from .reduction import sum
 
 def _mean(x, axis):
     axes = axis if type(axis) is tuple else (axis,)
-    return sum(x, axis=axis, keepdims=True) / max(math.prod(x.shape[a] for a in axes), 1)
+    count = max(math.prod(x.shape[a] for a in axes), 1)
+    for a in axes:  # one by one: NumPy adds whole rows, unless it is given the last axis too
+        x = sum(x, axis=a, keepdims=True)
+    return x / count
 
 
 def _standardize(g, x, axis, eps):
