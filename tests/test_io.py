@@ -1,5 +1,6 @@
 """Files hold the old bytes or the new ones, and a damaged one raises FormatError."""
 
+import importlib.util
 import json
 import os
 import random
@@ -9,7 +10,7 @@ import fuzz_saving
 import numpy as np
 import pytest
 from fuzz_saving import npz, safetensors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -301,3 +302,21 @@ def test_the_bytes_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
     io.write_file(tmp_path / "note", b"text")
     assert calls[:2] == ["fsync", "replace"]
     assert (tmp_path / "note").read_bytes() == b"text"
+
+
+STARTS = [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x08\0\0\0\0\0\0\0{}      "]
+
+
+@settings(max_examples=300)
+@given(content=st.binary(max_size=300), start=st.sampled_from(STARTS))
+def test_whatever_stands_in_a_file_is_read_or_refused(tmp_path_factory, content, start):
+    for suffix in (".npz", ".safetensors"):
+        if suffix == ".safetensors" and importlib.util.find_spec("safetensors") is None:
+            continue
+        path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+        path.write_bytes(start + content)
+        try:
+            found = io.load(path)
+        except io.FormatError:
+            continue
+        assert all(isinstance(x, np.ndarray) for x in found.values())

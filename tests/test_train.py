@@ -9,6 +9,8 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import minae
 from minae import nn
@@ -348,6 +350,49 @@ def test_damaged_runs_say_so(tmp_path):
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(FormatError, match="damaged"):
         Run.open(tmp_path / "run")
+
+
+def restored(folder):
+    """The history that a run goes on from."""
+    run, model = Run.open(folder), AutoEncoder()
+    run.restore(model, Adam(model.parameters(), 1e-2), ORDER)
+    return run.config, run.history
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv"])
+def test_every_truncation_of_a_file_is_noticed_or_means_nothing(tmp_path, name):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", press_at(2))
+    whole, path = restored(tmp_path / "run"), tmp_path / "run" / name
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        try:
+            assert restored(tmp_path / "run") == whole
+        except FormatError as error:
+            assert name in str(error)
+        else:
+            assert name == "config.json" and content[length:] == b"\n"
+
+
+@settings(max_examples=200)
+@given(content=st.binary() | st.text().map(str.encode) | st.from_regex(
+    r"step(,\w)*\n([0-9.e-]*(,[0-9.e-]*)*\n)*", fullmatch=True).map(str.encode))
+def test_whatever_stands_in_a_file_is_read_or_refused(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp() / "any run"
+    if not folder.exists():
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, press_at(1))
+    for name in ("config.json", "metrics.csv"):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        try:
+            config, history = restored(folder)
+        except FormatError:
+            pass
+        else:
+            assert isinstance(config, dict) and [row["step"] for row in history] == [1]
+        (folder / name).write_bytes(before)
 
 
 # --- Progress ------------------------------------------------------------------------------------

@@ -692,3 +692,55 @@ def test_an_autoencoder_trains_as_in_torch(array, numpy):
         assert float(loss) == pytest.approx(their_loss.item(), rel=1e-9)
     for x, z, axes in places(ours, theirs):
         agree(numpy(x), from_torch(z.detach(), axes), 1e-8, "after training")
+
+
+# --- Drawn shapes and options --------------------------------------------------------------------
+
+size = st.integers(1, 5)
+
+
+@st.composite
+def drawn_layers(draw: Any) -> Twin:
+    """A layer of any kind but convolution, with drawn sizes and options."""
+    batch, time, features = draw(size), draw(size), draw(size)
+    eps = draw(st.sampled_from([0.1, 0.5]))  # of a few entries, little else is left
+    kind = draw(st.sampled_from(["Linear", "norm", "group", "over batch", "recurrent", "heads"]))
+    if kind == "Linear":
+        shape = draw(st.sampled_from([(features,), (batch, features), (batch, time, features)]))
+        return plain("Linear", shape, features, draw(size), draw(st.booleans()))
+    if kind == "norm":
+        return plain(draw(st.sampled_from(["LayerNorm", "RMSNorm"])), (batch, time, features + 2),
+                     features + 2, eps)
+    if kind == "group":
+        groups = draw(st.integers(1, 3))
+        return same("", (batch, time + 2, draw(size) + 1, groups * features), "GroupNorm", groups,
+                    groups * features, eps)
+    if kind == "over batch":
+        name = draw(st.sampled_from(["BatchNorm", "InstanceNorm"]))
+        space = draw(st.sampled_from([(time + 2,), (time + 2, draw(size))]))
+        return same("", (batch + 1, *space, features), f"{name}{len(space)}d", features, eps)
+    if kind == "recurrent":
+        lengths = draw(st.none() | st.lists(st.integers(1, 5), min_size=4, max_size=4))
+        return recurrent(
+            draw(st.sampled_from(["LSTM", "GRU"])), "", lengths, draw(st.booleans()),
+            layers=draw(st.integers(1, 2)), bias=draw(st.booleans()),
+            bidirectional=draw(st.booleans()),
+        )
+    mask = np.array(draw(st.lists(st.booleans(), min_size=time * time, max_size=time * time)))
+    mask = mask.reshape(time, time) | np.eye(time, dtype=bool)  # or PyTorch has NaN
+    return multihead(
+        "", lambda layer, x: layer(x, mask=mask),
+        lambda layer, x: layer(x, x, x, attn_mask=hidden(mask)), (batch, time, 4),
+        bias=draw(st.booleans()),
+    )
+
+
+def plain(name: str, shape: tuple, *args: Any) -> Twin:
+    """A layer that takes the same arguments in PyTorch, and features last there too."""
+    return same("", shape, name, *args)._replace(sequences=False)
+
+
+@settings(max_examples=80)
+@given(twin=drawn_layers(), dtype=st.sampled_from(["float64", "float32"]))
+def test_drawn_layers_agree_with_torch(twin, dtype, array, numpy):
+    check(twin, dtype, array, numpy)
