@@ -20,7 +20,8 @@ import harness
 HERE = Path(__file__).parent
 SCRIPTS = {  # in the order of the report, with the options that measure well
     "nearest": "--rounds 2 --target 0.3", "scaling": "--rounds 2 --target 0.3",
-    "conv": "--rounds 3 --target 0.3", "roofline": "--rounds 2 --target 0.3",
+    "conv": "--rounds 3 --target 0.3", "layers": "--rounds 3 --target 0.2",
+    "roofline": "--rounds 2 --target 0.3",
     "sums": "--rounds 7 --target 0.3", "step": "--rounds 5 --target 1.5", "memory": "--rounds 3",
     "graph_memory": "--rounds 3", "compile": "--rounds 3",
     "overhead": "--rounds 9 --target 0.6", "imports": "--rounds 10",
@@ -35,7 +36,8 @@ Written by `python benchmarks/report.py --run`, which measures all but the train
 has the command that made it. Each contender runs in a process of its own, and they take turns,
 round after round. Times are medians over the rounds. A ratio is the peer's time (or memory) over
 ours in the same round, as median (lowest to highest): **above 1, minae is faster**. Absolute times
-belong to the machine; repeat the command where a figure matters to you.
+belong to the machine; repeat the command where a figure matters to you (the peers come with
+`pip install -e ".[examples,oracles]"`).
 
 The machine, unless a section names another: {machine}
 """

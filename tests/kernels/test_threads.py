@@ -73,7 +73,7 @@ def test_an_error_is_raised_once_all_that_had_begun_is_through(fast, threads):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads here")
-def test_an_interrupt_waits_for_those_who_write(fast, threads):
+def test_an_interrupt_waits_for_those_who_write(fast, threads, ctrl_c):
     threads(2)
     for pause in [0] * 60 + [0.0001] * 5:  # it strikes who watches, or who sleeps
         begun, ready, writing = threading.Event(), threading.Event(), []

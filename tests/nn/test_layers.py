@@ -368,3 +368,11 @@ def test_a_kernel_is_an_integer_or_two():
     assert nn.Conv2d(1, 1, (3, 5)).weight.shape == (3, 5, 1, 1)
     with pytest.raises(TypeError, match="kernel must be an integer or a pair"):
         nn.Conv2d(1, 1, 3.0)
+
+
+def test_linear_names_the_features_that_it_wants(ones):
+    with pytest.raises(ValueError, match=r"Expect: x \(\.\.\., 3\).*\s+Actual: float32\[2, 4\], "):
+        nn.Linear(3, 2)(ones(2, 4))
+    with pytest.raises(ValueError, match=r"Expect: x \(\.\.\., 3\)"):
+        nn.Linear(3, 2)(1.0)
+    assert nn.Linear(3, 2)([[1, 2, 3]]).shape == (1, 2)
