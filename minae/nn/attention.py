@@ -51,18 +51,21 @@ class MultiheadAttention(Module):
         a query may look, ``bias`` is added to the scores; both broadcast to (batch, heads, queries,
         keys), so that padding is masked by ``valid[:, None, None, :]``. ``causal`` hides from each
         position what comes after it. With a ``cache``, ``x`` holds the positions that are new, and
-        sees the earlier ones too.
+        sees the earlier ones too; of a context, the cache keeps what the first call made of it.
         """
         self._check(x)
         if context is None:
             query, key, value = map(self._split_heads, split(self._project(x, 0, 3), 3, axis=-1))
+            if cache is not None:
+                key, value = cache.extend(key, value)
         else:
             self._check(context)
             query = self._split_heads(self._project(x, 0, 1))
-            both = split(self._project(context, 1, 3), 2, axis=-1)
-            key, value = map(self._split_heads, both)
-        if cache is not None:
-            key, value = cache.extend(key, value)
+            cache = KeyValueCache() if cache is None else cache
+            if not len(cache):
+                both = split(self._project(context, 1, 3), 2, axis=-1)
+                cache.extend(*map(self._split_heads, both))
+            key, value = cache.keys, cache.values
         if causal:
             seen = causal_mask(query.shape[2], key.shape[2])
             mask = seen if mask is None else mask & seen

@@ -47,6 +47,16 @@ def test_with_a_cache_pieces_are_as_the_whole(pieces, array, numpy):
         np.testing.assert_allclose(numpy(g), numpy(h), atol=1e-4)
 
 
+def test_a_context_is_cached_once(array, numpy):
+    layer = nn.MultiheadAttention(8, 2).eval()
+    x, context, cache = sequences(array, 2, 3, 8), sequences(array, 2, 5, 8), nn.KeyValueCache()
+    whole = layer(x, context)
+    for t in range(3):
+        part = layer(x[:, t : t + 1], context, cache=cache)
+        np.testing.assert_allclose(numpy(part)[:, 0], numpy(whole)[:, t], atol=1e-6)
+        assert len(cache) == 5
+
+
 def test_both_masks_hold_together(array, numpy):
     layer = nn.MultiheadAttention(8, 2)
     x = sequences(array, 2, 4, 8)
