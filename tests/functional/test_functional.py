@@ -108,6 +108,8 @@ def test_at_0_a_slope_is_that_of_the_left(leaf, numpy):
     x = leaf([0.0, -0.0, -1.0, 1.0])
     slope = numpy(grad(minae.leaky_relu(x, -0.5).sum(), x))
     assert slope.tolist() == [-0.5, -0.5, -0.5, 1]
+    slope = numpy(grad(minae.elu(x, -0.75).sum(), x))
+    assert slope.tolist() == pytest.approx([-0.75, -0.75, -0.75 * math.exp(-1), 1])
     slope = grad(minae.elu(x, 0.75).sum(), x, create_graph=True)
     left = 0.75 * math.exp(-1)
     assert numpy(slope).tolist() == pytest.approx([0.75, 0.75, left, 1])
