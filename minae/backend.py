@@ -81,7 +81,7 @@ def asarray(value: Any, dtype: Any = None) -> Array:
     """
     if not isinstance(value, (ndarray, numpy.ndarray, numpy.generic)):
         if hasattr(value, "__dlpack__"):
-            value = _shared(value)
+            value = shared(value)
         else:
             value = numpy.asarray(value)
             if dtype is None and value.dtype.kind in "iuf":
@@ -93,12 +93,12 @@ def asarray(value: Any, dtype: Any = None) -> Array:
     return xp.asarray(value, dtype=dtype)
 
 
-def _shared(value: Any) -> Any:
+def shared(value: Any) -> Any:
     """The memory of another library's array, as an array here."""
     try:
         on_host = value.__dlpack_device__()[0] == 1  # kDLCPU, which CuPy does not read
         return (numpy if on_host else xp).from_dlpack(value)
-    except (BufferError, RuntimeError, ValueError) as error:
+    except (AttributeError, BufferError, RuntimeError, ValueError) as error:
         raise TypeError(
             f"{type(value).__name__} {describe(value)} cannot be read ({error}): convert it there "
             "first, to a dense array of a dtype that NumPy has (not bfloat16), on this device"

@@ -195,7 +195,8 @@ def _timed(
         for each in result if isinstance(result, (tuple, list)) else [result]:
             if each is not None and not any(each is a for a in args):
                 array = entries(each)
-                cost.made += array.nbytes if array.base is None else 0
+                owned = hasattr(array, "nbytes") and getattr(array, "base", None) is None
+                cost.made += array.nbytes if owned else 0
         return result
 
     return call

@@ -31,6 +31,11 @@ def load_torch(module: Module, state: Any) -> None:
     holds no real numbers. A ``.pt`` file is a program: let PyTorch load it, and pass what it gives.
     """
     if isinstance(state, (str, os.PathLike)):
+        if not os.fspath(state).endswith((".npz", ".safetensors")):
+            raise ValueError(
+                f"{state} is neither .npz nor .safetensors: let PyTorch load it, as "
+                "torch.load(path, weights_only=True), and pass what it gives"
+            )
         state = load(state)
     if not isinstance(state, Mapping):
         raise TypeError(f"load_torch takes a state_dict or a path, not a {type(state).__name__}")

@@ -39,7 +39,8 @@ class FormatError(ValueError):
 def save(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
     """Write arrays or Tensors by name to ``path``, which ends in ``.npz`` or ``.safetensors``.
 
-    ``metadata`` is whatever JSON can hold. ``np.load`` reads the ``.npz`` too. Raises ValueError
+    ``metadata`` is whatever JSON can hold. ``np.load`` reads the ``.npz`` too; to read a
+    ``.safetensors``, the library of that name is needed, by minae as well. Raises ValueError
     for another ending, TypeError for what is no array of numbers or no JSON.
     """
     write, _ = _form(path)

@@ -68,6 +68,8 @@ class Optimizer:
         """Change every parameter that has a gradient."""
         for i, p in enumerate(self.parameters):
             if p.grad is not None:
+                if p.grad.shape != p.shape:
+                    raise ValueError(f"{describe(p)} has a gradient {describe(p.grad)}")
                 self.steps[i] += 1
                 own = [arrays[i] for arrays in self.state.values()]
                 options = self.options[i] | {"lr": self.lr * self.options[i]["lr"]}
@@ -219,7 +221,8 @@ def ema_update(averages: Iterable[Tensor], parameters: Iterable[Tensor], decay: 
         teacher = copy.deepcopy(student)
         ema_update(teacher.parameters(), student.parameters(), 0.999)  # after each step
 
-    Polyak & Juditsky 1992; for a teacher network, Tarvainen & Valpola 2017. Raises ValueError
+    Buffers, such as the statistics of batch norm, are no parameters: copy them over. Polyak &
+    Juditsky 1992; for a teacher network, Tarvainen & Valpola 2017. Raises ValueError
     unless ``0 <= decay <= 1`` and the two agree in number and shapes.
     """
     averages, parameters = list(averages), list(parameters)
@@ -243,7 +246,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], limit: float) -> Array:
     0.
     """
     _positive(limit)
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = [p.grad for p in _listed(parameters) if p.grad is not None]
     norm = xp.sqrt(xp.asarray(sum((g * g).sum() for g in gradients)))
     scale = xp.where(xp.isfinite(norm), xp.minimum(limit / (norm + 1e-6), 1.0), xp.nan)
     for g in gradients:
@@ -257,9 +260,14 @@ def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
     Raises ValueError for a limit that is not above 0.
     """
     _positive(limit)
-    for p in parameters:
+    for p in _listed(parameters):
         if p.grad is not None:
             xp.clip(p.grad, -limit, limit, out=p.grad)
+
+
+def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Of a single Tensor itself, and not its rows."""
+    return [parameters] if type(parameters) is Tensor else list(parameters)
 
 
 def _positive(limit: float) -> None:
@@ -288,7 +296,12 @@ def cosine(step: int, steps: int, final: float = 0.0) -> float:
 
 
 def step_decay(step: int, every: int, factor: float = 0.1) -> float:
-    """``factor`` to the power of how often ``every`` steps are done at ``step``."""
+    """``factor`` to the power of how often ``every`` steps are done at ``step``.
+
+    Raises ValueError unless ``every`` is above 0.
+    """
+    if not every > 0:
+        raise ValueError(f"every must be above 0, got {every}")
     return factor ** (step // every)
 
 

@@ -13,7 +13,7 @@ import minae.engine as engine
 import minae.functional as functional
 import minae.ops as ops
 
-from .backend import Array, asarray, asnumpy, describe, ndarray, numpy, operand, xp
+from .backend import Array, asarray, asnumpy, describe, ndarray, numpy, operand, shared, xp
 
 
 class Tensor:
@@ -414,7 +414,7 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tens
 
 def from_dlpack(data: Any) -> Tensor:
     """A Tensor that shares its memory with ``data``, another library's array on the same device."""
-    return Tensor(xp.from_dlpack(data))
+    return Tensor(shared(data))
 
 
 def _restored(array: Array, requires_grad: bool, grad: Array | None) -> Tensor:

@@ -76,6 +76,15 @@ EQUIVALENT = {
      "lambda g, x, y: g * (x > y) + g * 0.5 * (x == y)",
      "lambda g, x, y, out: g * (x > out) + g * 0.5 * (x == y)"):
         "out is x or y",
+    # What exp makes of a positive x is not taken.
+    ("elu, x",
+     "lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 0, 0.0, x)))",
+     "lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 1, 0.0, x)))"):
+        "it does not overflow below 1",
+    ("elu, x",
+     "lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 0, 0.0, x)))",
+     "lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 0, 1.0, x)))"):
+        "e instead of 1",
     ("bounded_log, p",
      "lambda g, p: g / ops.maximum(p, 1e-12)",
      "lambda g, p: g / ops.maximum(1e-12, p)"):

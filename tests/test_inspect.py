@@ -139,6 +139,13 @@ def test_afterwards_the_ops_are_as_before(step):
     assert costs.costs["tanh"].calls == calls
 
 
+def test_numbers_and_arrays_are_measured_like_tensors(array):
+    with inspect.profile() as costs:
+        assert minae.add(1, 2) == 3
+        minae.exp(array([1.0, 2.0]))
+    assert costs.costs["add"].calls == 1 and costs.costs["exp"].made == 16
+
+
 def test_other_threads_are_measured_too(step):
     with inspect.profile() as costs:
         thread = threading.Thread(target=step)

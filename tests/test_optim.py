@@ -331,6 +331,22 @@ def test_two_optimizers_clip_and_step_apart(leaf, array, numpy):
     assert numpy(q).tolist() == [-3, -4]
 
 
+def test_a_gradient_has_the_shape_of_its_parameter(leaf, array):
+    p = leaf([1.0, 2.0])
+    p.grad = array([1.0])
+    with pytest.raises(ValueError, match=r"float64\[2\] has a gradient float64\[1\]"):
+        optim.SGD([p], 0.1).step()
+
+
+def test_one_parameter_is_clipped_too(leaf, array, numpy):
+    p = leaf([1.0, 2.0])
+    p.grad = array([3.0, 4.0])
+    assert float(optim.clip_grad_norm(p, 1.0)) == 5
+    assert np.linalg.norm(numpy(p.grad)) == pytest.approx(1, rel=1e-5)
+    optim.clip_grad_value(p, 0.1)
+    assert numpy(p.grad).tolist() == [0.1, 0.1]
+
+
 def test_a_moving_average_of_parameters(leaf, numpy):
     model, average = [leaf([1.0, 2.0])], [leaf([0.0, 0.0])]
     y = (average[0] * average[0]).sum()

@@ -6,6 +6,7 @@ from typing import Any
 
 import minae.ops as ops
 
+from .checks import floats
 from .rearranging import split
 
 
@@ -22,4 +23,4 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 def log_sigmoid(x: Any) -> Any:
     """``log(sigmoid(x))``, without underflow."""
-    return -ops.softplus(-x)
+    return -ops.softplus(-floats(x))

@@ -25,6 +25,12 @@ def integers(values: Any, count: int, name: str, besides: int | None = None) -> 
     return array
 
 
+def floats(x: Any) -> Any:
+    """``x``, integers and booleans as float32: sums and squares of bytes would wrap."""
+    dtype = getattr(x, "dtype", None)
+    return x.astype("float32") if dtype is not None and dtype.kind in "biu" else x
+
+
 def booleans(mask: Any, name: str) -> Array:
     """``mask`` as an array, checked to be boolean."""
     array = asarray(entries(mask))

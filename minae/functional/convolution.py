@@ -73,7 +73,7 @@ def conv1d(
     Returns (batch, time', out). ``bias``, ``stride``, ``padding``, ``dilation`` (integers),
     ``relu`` and errors are those of ``conv2d``.
     """
-    _check1d(x, weight, "in / groups, out")
+    _check1d(x, weight, "in / groups, out", weight.shape[1] * groups)
     options = _row(stride=stride, padding=padding, dilation=dilation)
     out = conv2d(_image(x), _filters(weight), bias, **options, groups=groups, relu=relu)
     return ops.reshape(out, shape=(*out.shape[:1], *out.shape[2:]))
@@ -89,7 +89,7 @@ def conv_transpose1d(
     Returns (batch, time', out). ``bias``, ``stride``, ``padding``, ``output_padding``, ``dilation``
     (integers), ``relu`` and errors are those of ``conv_transpose2d``.
     """
-    _check1d(x, weight, "out / groups, in")
+    _check1d(x, weight, "out / groups, in", weight.shape[-1])
     options = _row(
         stride=stride, padding=padding, dilation=dilation, output_padding=output_padding
     )
@@ -97,9 +97,10 @@ def conv_transpose1d(
     return ops.reshape(out, shape=(*out.shape[:1], *out.shape[2:]))
 
 
-def _check1d(x: Any, weight: Any, channels: str) -> None:
-    if len(x.shape) != 3 or len(weight.shape) != 3:
-        raise ValueError(expect(f"sequences (batch, time, in), weight (k, {channels})", x, weight))
+def _check1d(x: Any, weight: Any, filters: str, channels: int) -> None:
+    if len(x.shape) != 3 or len(weight.shape) != 3 or x.shape[2] != channels:
+        wanted = f"sequences (batch, time, in = {channels}), weight (k, {filters})"
+        raise ValueError(expect(wanted, x, weight))
 
 
 def _row(**options: Any) -> dict[str, tuple[int, int]]:

@@ -6,8 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import random
-from ..backend import xp
-from ..engine import Node, Source, elementwise, entries, new, pull_back, recorded, tick, wrap
+from ..backend import numpy, xp
+from ..debugging import users_line
+from ..engine import (
+    Node,
+    Source,
+    debugged,
+    elementwise,
+    entries,
+    new,
+    pull_back,
+    recorded,
+    tick,
+    wrap,
+)
 from ..op import Op, Rule
 
 
@@ -34,46 +46,57 @@ def checkpoint(function: Callable[..., Any], *xs: Any) -> Any:
 
     So memory grows with the number of checkpoints instead of ops, for one more forward pass (Chen
     et al. 2016). ``function`` takes Tensors and returns one; parameters that it reads otherwise
-    (those of a Module, say) get their gradients too, to any order. Where it draws from minae's
-    default generator, it draws the same again; draws from another ``rng``, and changes to buffers,
-    happen twice.
+    (those of a Module, say) get their gradients too, to any order. What it draws without an ``rng``
+    comes both times from one seed, which the default generator draws; changes to buffers happen
+    twice. Raises TypeError where it returns anything but one Tensor or array.
     """
-    start, state = tick(), random.get_state()
-    y = function(*xs)  # recorded, but only to learn what it reads
-    if getattr(y, "node", None) is None or not recorded():
+    seed = int(random.default_generator().integers(1 << 63))
+
+    def run() -> Any:
+        with random.using(numpy.random.default_rng(seed)):
+            return function(*xs)
+
+    start = tick()
+    y = run()  # recorded, but only to learn what it reads
+    if not hasattr(y, "dtype"):
+        kind = type(y).__name__
+        raise TypeError(f"checkpoint is for a function that returns one Tensor, not a {kind}")
+    if not recorded() or getattr(y, "node", None) is None or y.node.clock < start:
         return y
-    sources = _read_by(y.node, start)
+    sources, read = _read_by(y.node, start)
+    read += [x for x in xs if entries(x) is not x]
 
     def again(g: Any, *read: Any) -> list:
-        since, now = tick(), random.get_state()
-        random.set_state(state)
-        try:
-            root = function(*xs)
-        finally:
-            random.set_state(now)
+        since, root = tick(), run()
         twice = entries(g) is not g  # create_graph
         found = pull_back(root, g, set(sources), twice, twice, since)
         return [found[s] if s in found else _nothing(s, twice) for s in sources]
 
     rule = new(Rule)
     rule.argument, rule.pull, rule.out = "all arguments", again, None
-    leaves = [s for s in sources if type(s) is not Node]  # read again: must not change meanwhile
     node = new(Node)
     node.op, node.clock = CHECKPOINT, tick()
-    node.edges = [(sources, rule, tuple(leaves))]
+    node.edges = [(sources, rule, tuple(read))]
     node.shape, node.dtype = y.shape, y.dtype
+    if debugged():
+        node.line = users_line()
     return wrap(y.array, node)
 
 
 CHECKPOINT = Op(checkpoint, {}, joint=lambda g: [])
 
 
-def _read_by(root: Node, start: int) -> list[Source]:
-    """The leaves and the older Nodes that the Nodes recorded since ``start`` were made from."""
+def _read_by(root: Node, start: int) -> tuple[list[Source], list[Any]]:
+    """What the Nodes recorded since ``start`` were made from: leaves and older Nodes, and which
+    older Tensors they read. They will be read again, and must not change meanwhile."""
     found: dict[Source, None] = {}
+    read: dict[int, Any] = {}
     seen, stack = {root}, [root]
     while stack:
-        for source, _, _ in stack.pop().edges:
+        for source, _, values in stack.pop().edges:
+            for value in values:
+                if hasattr(value, "written") and getattr(value.node, "clock", -1) < start:
+                    read[id(value)] = value
             for each in source if type(source) is list else [source]:
                 if each is None or each in seen:
                     continue
@@ -82,7 +105,9 @@ def _read_by(root: Node, start: int) -> list[Source]:
                     stack.append(each)
                 else:
                     found[each] = None
-    return list(found)
+                    if type(each) is not Node:
+                        read[id(each)] = each
+    return list(found), list(read.values())
 
 
 def _nothing(source: Source, recorded: bool) -> Any:

@@ -11,7 +11,7 @@ import minae.ops as ops
 
 from ..backend import Array, asarray, describe, expect, xp
 from ..engine import elementwise, entries
-from .checks import integers, same_shape
+from .checks import floats, integers, same_shape
 from .rearranging import take
 from .statistics import mean, norm
 
@@ -22,7 +22,7 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     Raises ValueError where their shapes differ.
     """
     same_shape(prediction, target)
-    return _reduce((prediction - target) ** 2, reduction)
+    return _reduce((floats(prediction) - target) ** 2, reduction)
 
 
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
@@ -31,7 +31,7 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     Raises ValueError where their shapes differ.
     """
     same_shape(prediction, target)
-    return _reduce(ops.abs(prediction - target), reduction)
+    return _reduce(ops.abs(floats(prediction) - target), reduction)
 
 
 def huber_loss(
@@ -45,7 +45,7 @@ def huber_loss(
     same_shape(prediction, target)
     if not delta > 0:
         raise ValueError(f"delta must be above 0, got {delta}")
-    difference = prediction - target
+    difference = floats(prediction) - target
     error = ops.abs(difference)
     square, line = 0.5 * difference * difference, delta * (error - 0.5 * delta)
     return _reduce(ops.where(error < delta, square, line), reduction)
@@ -83,7 +83,8 @@ def binary_cross_entropy(
     outside [0, 1].
     """
     same_shape(prediction, target)
-    if bool(((entries(prediction) < 0) | (entries(prediction) > 1)).any()):
+    p = entries(prediction)
+    if not bool(((p >= 0) & (p <= 1)).all()):  # NaN is on neither side
         raise ValueError("predictions must be probabilities in [0, 1]: apply sigmoid first")
     loss = -(target * bounded_log(prediction) + (1 - target) * bounded_log(1 - prediction))
     return _reduce(loss if weight is None else loss * _given(weight, prediction), reduction)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..backend import xp
 from ..random import uniform
+from .checks import floats
 
 
 def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
@@ -16,5 +17,6 @@ def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
+    x = floats(x)
     kept = uniform(x.shape, rng=rng) >= p
     return x * (kept * xp.asarray(1 / (1 - p), x.dtype))

@@ -12,7 +12,7 @@ from typing import Any
 import minae.ops as ops
 
 from ..backend import expect, numpy, xp
-from .checks import steps
+from .checks import floats, steps
 
 
 def avg_pool1d(
@@ -67,7 +67,8 @@ def max_pool2d(
 def _average(
     x: Any, axes: int, kernel: Any, stride: Any, padding: Any, ceil: bool, include: bool
 ) -> Any:
-    for axis, (size, step, margin) in enumerate(_windows(x, axes, kernel, stride, padding), 1):
+    windows, x = _windows(x, axes, kernel, stride, padding), floats(x)
+    for axis, (size, step, margin) in enumerate(windows, 1):
         length = x.shape[axis]
         count, end = _extent(length, size, step, margin, ceil)
         first = step * numpy.arange(count) - margin  # where each window begins and ends in x
@@ -84,7 +85,8 @@ def _largest(x: Any, axes: int, kernel: Any, stride: Any, padding: Any, ceil: bo
     windows = _windows(x, axes, kernel, stride, padding)
     for axis, (size, step, margin) in reversed(list(enumerate(windows, 1))):
         _, end = _extent(x.shape[axis], size, step, margin, ceil)
-        padded = _padded(x, axis, margin, end, -math.inf)
+        lowest = -math.inf if x.dtype.kind == "f" else xp.iinfo(x.dtype).min
+        padded = _padded(x, axis, margin, end, lowest)
         x = ops.max_windows(padded, axis=axis, size=size, stride=step)
     return x
 
@@ -107,7 +109,7 @@ def _extent(length: int, size: int, step: int, margin: int, ceil: bool) -> tuple
     count = (-(-room // step) if ceil else room // step) + 1
     if ceil and (count - 1) * step >= length + margin:
         count -= 1  # the last window would begin behind the end
-    if count < 1 or (room < 0 and not ceil):
+    if count < 1:
         raise ValueError(f"a window of {size} is larger than an axis of {length + 2 * margin}")
     return count, max((count - 1) * step + size - margin - length, 0)
 
@@ -154,12 +156,16 @@ def adaptive_max_pool2d(x: Any, size: Any) -> Any:
     return _adapt(x, 2, size, ops.max)
 
 
-def _adapt(x: Any, axes: int, size: Any, reduce: Any, mean: bool = False) -> Any:
+def _adapt(x: Any, axes: int, target: Any, reduce: Any, mean: bool = False) -> Any:
     _check(x, axes)
-    for axis, count in enumerate(steps(size, "size", axes), 1):
+    for axis, count in enumerate(steps(target, "size", axes), 1):
         length = x.shape[axis]
         if count < 1 or length < 1:
             raise ValueError(f"an axis of {length} cannot be pooled to {count}")
+        if mean and length % count == 0:
+            size = length // count
+            x = ops.sum_windows(floats(x), axis=axis, size=size, stride=size) * (1 / size)
+            continue
         parts = []
         for i in range(count):
             first, last = i * length // count, -(-(i + 1) * length // count)

@@ -9,24 +9,26 @@ from typing import Any
 
 import minae.ops as ops
 
-from ..backend import Array, asarray, numpy, put_last, xp
+from ..backend import Array, asarray, expect, ndarray, put_last, quiet, xp
 from ..engine import entries
-from .checks import booleans, integers
+from .checks import booleans, floats, integers
 
 
-def split(x: Any, sections: int | list[int], axis: int = 0) -> list[Any]:
+def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
     """Cut ``x`` along ``axis`` into equal ``sections``, or before each index of a list.
 
     Raises ValueError where the length is no multiple of the number of sections.
     """
     length = x.shape[axis]
-    if hasattr(sections, "__index__"):
+    if isinstance(sections, (list, tuple, ndarray)):
+        cuts = [operator.index(cut) for cut in sections]
+    else:
         sections = operator.index(sections)
         if sections < 1 or length % sections:
             raise ValueError(f"an axis of {length} does not split into {sections} equal sections")
-        sections = [length // sections * i for i in range(1, sections)]
+        cuts = [length // sections * i for i in range(1, sections)]
     along = (slice(None),) * (axis % len(x.shape))
-    edges = [0, *sections, length]
+    edges = [0, *cuts, length]
     return [ops.getitem(x, index=(*along, slice(a, b))) for a, b in itertools.pairwise(edges)]
 
 
@@ -94,8 +96,8 @@ def index_update(x: Any, index: Any, values: Any) -> Any:
 
 
 def _spread(values: Any, region: tuple[int, ...], x: Any) -> Any:
-    """``values`` over the whole region; numbers and lists in the dtype of ``x``."""
-    if not hasattr(values, "dtype") or isinstance(values, numpy.generic):
+    """``values`` over the whole region; what is no Tensor in the dtype of ``x``."""
+    if entries(values) is values:
         values = asarray(values, x.dtype)
     return ops.broadcast_to(values, shape=region)
 
@@ -105,8 +107,12 @@ def masked_fill(x: Any, mask: Any, value: float) -> Any:
 
     Raises TypeError for a mask that is not boolean, ValueError for one that is larger than ``x``.
     """
-    mask = xp.broadcast_to(booleans(mask, "mask"), x.shape)
-    return ops.where(mask, float(value), x)
+    mask = booleans(mask, "mask")
+    try:
+        mask = xp.broadcast_to(mask, x.shape)
+    except ValueError as error:
+        raise ValueError(expect(f"a mask that broadcasts to {list(x.shape)}", mask)) from error
+    return ops.where(mask, value if entries(value) is not value else float(value), x)
 
 
 # --- One-hot codes and segments --------------------------------------------------------------
@@ -126,7 +132,7 @@ def segment_sum(x: Any, segments: Any, count: int) -> Any:
     Segments are integers in [0, count), in any order. Returns (count, *features); an empty segment
     has the sum 0. Raises TypeError for segments that are no integers, ValueError for those outside.
     """
-    segments = _segments(x, segments, count)
+    x, segments = floats(x), _segments(x, segments, count)
     return ops.scatter_add(x, index=(segments,), shape=(count, *x.shape[segments.ndim :]))
 
 
@@ -135,7 +141,7 @@ def segment_mean(x: Any, segments: Any, count: int) -> Any:
 
     ``segments``, shapes and errors are those of ``segment_sum``.
     """
-    segments = _segments(x, segments, count)
+    x, segments = floats(x), _segments(x, segments, count)
     sizes = xp.bincount(segments.ravel(), minlength=count).astype(x.dtype)
     total = segment_sum(x, segments, count)
     return total / xp.maximum(sizes, 1).reshape(count, *(1,) * (len(total.shape) - 1))
@@ -147,9 +153,9 @@ def segment_max(x: Any, segments: Any, count: int) -> Any:
     Entries that tie share the gradient evenly. ``segments``, shapes and errors are those of
     ``segment_sum``.
     """
-    segments = _segments(x, segments, count)
+    x, segments = floats(x), _segments(x, segments, count)
     top = _largest(x, segments, count)
-    chosen = entries(x) == top[segments]
+    chosen = ~(entries(x) < top[segments])  # all of a segment, where one is NaN
     ties = segment_sum(chosen.astype(x.dtype), segments, count)
     total = segment_sum(ops.where(chosen, x, 0.0), segments, count)
     return ops.where(ties > 0, total / xp.maximum(ties, 1), -math.inf)
@@ -160,7 +166,7 @@ def segment_softmax(x: Any, segments: Any, count: int) -> Any:
 
     ``segments`` and errors are those of ``segment_sum``.
     """
-    segments = _segments(x, segments, count)
+    x, segments = floats(x), _segments(x, segments, count)
     top = _largest(x, segments, count)
     powers = ops.exp(x - xp.where(xp.isfinite(top), top, 0)[segments])
     total = segment_sum(powers, segments, count)
@@ -168,6 +174,8 @@ def segment_softmax(x: Any, segments: Any, count: int) -> Any:
 
 
 def _segments(x: Any, segments: Any, count: int) -> Array:
+    if count < 0:
+        raise ValueError(f"there cannot be {count} segments")
     segments = integers(segments, count, "segments")
     if x.shape[: segments.ndim] != segments.shape:
         raise ValueError(f"segments {list(segments.shape)} do not lead {list(x.shape)}")
@@ -176,5 +184,6 @@ def _segments(x: Any, segments: Any, count: int) -> Array:
 
 def _largest(x: Any, segments: Array, count: int) -> Array:
     top = xp.full((count, *x.shape[segments.ndim :]), -math.inf, x.dtype)
-    xp.maximum.at(top, segments, entries(x))
+    with quiet():  # NaN is the largest, in silence
+        xp.maximum.at(top, segments, entries(x))
     return top

@@ -7,6 +7,8 @@ from typing import Any
 
 import minae.ops as ops
 
+from .checks import floats
+
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The mean over ``axis`` (all axes by default)."""
@@ -34,6 +36,7 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The Euclidean norm over ``axis``; its gradient at 0 is 0."""
+    x = floats(x)
     return ops.sqrt(ops.sum(x * x, axis=axis, keepdims=keepdims))
 
 

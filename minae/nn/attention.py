@@ -9,9 +9,10 @@ import minae.ops as ops
 
 from ..backend import Array, expect, xp
 from ..functional import attention, causal_mask, linear, split
+from ..functional.checks import booleans
 from ..random import normal, uniform
 from ..tensor import Tensor
-from .linear import Linear
+from .linear import Linear, constant
 from .module import Module
 
 
@@ -36,10 +37,10 @@ class MultiheadAttention(Module):
         bound = math.sqrt(6 / (features + 3 * features))  # Glorot & Bengio 2010, equation 16
         weight = uniform((features, 3 * features), -bound, bound, rng=rng)
         self.in_proj_weight = Tensor(weight, requires_grad=True)
-        self.in_proj_bias = _zeros(3 * features) if bias else None
+        self.in_proj_bias = constant(3 * features, 0) if bias else None
         self.out_proj = Linear(features, features, bias, rng=rng)
         if bias:
-            self.out_proj.bias = _zeros(features)
+            self.out_proj.bias = constant(features, 0)
 
     def forward(
         self, x: Any, context: Any = None, *, mask: Any = None, bias: Any = None,
@@ -66,6 +67,13 @@ class MultiheadAttention(Module):
                 both = split(self._project(context, 1, 3), 2, axis=-1)
                 cache.extend(*map(self._split_heads, both))
             key, value = cache.keys, cache.values
+        mask = None if mask is None else booleans(mask, "mask")
+        if mask is not None and mask.ndim not in (2, 4):
+            wanted = "(queries, keys) or (batch, heads, queries, keys), where axes may be 1"
+            why = "the mask does not fit; of padding, it is valid[:, None, None, :]"
+            raise ValueError(expect(wanted, mask, why=why))
+        if causal and context is not None:
+            raise ValueError("causal hides later positions of x: a context has none of those")
         if causal:
             seen = causal_mask(query.shape[2], key.shape[2])
             mask = seen if mask is None else mask & seen
@@ -159,7 +167,3 @@ class RelativeBias(Module):
     def extra_repr(self) -> str:
         buckets, heads = self.weight.shape
         return f"{heads}, {buckets}, {self.farthest}"
-
-
-def _zeros(features: int) -> Tensor:
-    return Tensor(xp.zeros(features, "float32"), requires_grad=True)

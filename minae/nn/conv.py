@@ -27,9 +27,7 @@ class Conv2d(Module):
         rng: Any = None,
     ) -> None:
         self.channels, self.padding_mode = (inputs, outputs), _mode(padding_mode)
-        self.options = {
-            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
-        }
+        self.options = _options(2, groups, stride=stride, padding=padding, dilation=dilation)
         self.weight = _filters(inputs, outputs, steps(kernel, "kernel", 2), groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
@@ -55,9 +53,7 @@ class Conv1d(Module):
         rng: Any = None,
     ) -> None:
         self.channels, self.padding_mode = (inputs, outputs), _mode(padding_mode)
-        self.options = {
-            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
-        }
+        self.options = _options(1, groups, stride=stride, padding=padding, dilation=dilation)
         self.weight = _filters(inputs, outputs, steps(kernel, "kernel", 1), groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
@@ -84,10 +80,10 @@ class ConvTranspose2d(Module):
         rng: Any = None,
     ) -> None:
         self.channels = inputs, outputs
-        self.options = {
-            "stride": stride, "padding": padding, "output_padding": output_padding,
-            "dilation": dilation, "groups": groups,
-        }
+        self.options = _options(
+            2, groups, stride=stride, padding=padding, output_padding=output_padding,
+            dilation=dilation,
+        )
         self.weight = _filters(outputs, inputs, steps(kernel, "kernel", 2), groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
@@ -112,10 +108,10 @@ class ConvTranspose1d(Module):
         rng: Any = None,
     ) -> None:
         self.channels = inputs, outputs
-        self.options = {
-            "stride": stride, "padding": padding, "output_padding": output_padding,
-            "dilation": dilation, "groups": groups,
-        }
+        self.options = _options(
+            1, groups, stride=stride, padding=padding, output_padding=output_padding,
+            dilation=dilation,
+        )
         self.weight = _filters(outputs, inputs, steps(kernel, "kernel", 1), groups, rng)
         self.bias = _bias(outputs, self.weight, rng) if bias else None
 
@@ -125,6 +121,15 @@ class ConvTranspose1d(Module):
 
     def extra_repr(self) -> str:
         return _description(self)
+
+
+def _options(space: int, groups: int, **given: Any) -> dict[str, Any]:
+    """The options of a convolution, refused here where they cannot be."""
+    for name, value in given.items():
+        least = 0 if "padding" in name else 1
+        if min(steps(value, name, space)) < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    return {**given, "groups": groups}
 
 
 def _mode(padding_mode: str) -> str:
@@ -146,6 +151,8 @@ def _filters(inputs: int, outputs: int, kernel: tuple, groups: int, rng: Any) ->
     """The filters of a convolution."""
     if groups < 1 or inputs % groups or outputs % groups:
         raise ValueError(f"{groups} groups do not divide {inputs} and {outputs} channels")
+    if min(kernel) < 1:
+        raise ValueError(f"kernel must be at least 1, got {kernel}")
     within = inputs // groups
     return initial((*kernel, within, outputs), math.prod(kernel) * within, rng)
 

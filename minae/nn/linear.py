@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..backend import xp
 from ..functional import linear
 from ..random import uniform
 from ..tensor import Tensor
@@ -18,6 +19,11 @@ def initial(shape: tuple[int, ...], fan_in: int, rng: Any = None) -> Tensor:
     """
     bound = max(fan_in, 1) ** -0.5
     return Tensor(uniform(shape, -bound, bound, rng=rng), requires_grad=True)
+
+
+def constant(features: int, value: float) -> Tensor:
+    """A parameter (features,) that starts with one value everywhere."""
+    return Tensor(xp.full(features, value, "float32"), requires_grad=True)
 
 
 class Linear(Module):

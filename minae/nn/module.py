@@ -99,8 +99,14 @@ class Module:
         """Take over what ``state_dict`` gave, or the same names from elsewhere.
 
         Every name must be there, with its shape, and no other: else a ValueError lists all that is
-        wrong, and nothing is changed. Floats are converted to the dtype that is here.
+        wrong, and nothing is changed. Floats are converted to the dtype that is here. Raises
+        TypeError for tensors of PyTorch, which ``interop.load_torch`` takes.
         """
+        if strange := [name for name, value in state.items() if _is_torch(value)]:
+            raise TypeError(
+                f"{strange[0]} is a tensor of PyTorch, whose weights have their axes in another "
+                "order: use minae.interop.load_torch(module, state)"
+            )
         own = self._state()
         new = {name: asarray(entries(value)) for name, value in state.items()}
         problems = [f"missing: {name}" for name in own if name not in new]
@@ -188,6 +194,10 @@ def _cast(value: Any, dtype: Any, done: dict[int, Any]) -> Any:
 
 
 _KINDS = {"f": "f", "i": "iu", "u": "iu", "b": "b"}  # what may be loaded into what
+
+
+def _is_torch(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "torch"
 
 
 def _is_parameter(x: Tensor | Array) -> bool:

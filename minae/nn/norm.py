@@ -9,16 +9,8 @@ from ..backend import expect, xp
 from ..engine import entries
 from ..functional import batch_norm, group_norm, instance_norm, layer_norm, mean, rms_norm, var
 from ..ops import standardize
-from ..tensor import Tensor
+from .linear import constant
 from .module import Module
-
-
-def _ones(features: int) -> Tensor:
-    return Tensor(xp.ones(features, "float32"), requires_grad=True)
-
-
-def _zeros(features: int) -> Tensor:
-    return Tensor(xp.zeros(features, "float32"), requires_grad=True)
 
 
 class _Norm(Module):
@@ -44,7 +36,7 @@ class LayerNorm(_Norm):
 
     def __init__(self, features: int, eps: float = 1e-5) -> None:
         super().__init__(features, eps)
-        self.weight, self.bias = _ones(features), _zeros(features)
+        self.weight, self.bias = constant(features, 1), constant(features, 0)
 
     def forward(self, x: Any) -> Any:
         """(..., features) to the same shape."""
@@ -60,7 +52,7 @@ class RMSNorm(_Norm):
 
     def __init__(self, features: int, eps: float = 1e-6) -> None:
         super().__init__(features, eps)
-        self.weight = _ones(features)
+        self.weight = constant(features, 1)
 
     def forward(self, x: Any) -> Any:
         """(..., features) to the same shape."""
@@ -79,7 +71,7 @@ class GroupNorm(_Norm):
             raise ValueError(f"{channels} channels do not form {groups} equal groups")
         super().__init__(channels, eps)
         self.groups = groups
-        self.weight, self.bias = _ones(channels), _zeros(channels)
+        self.weight, self.bias = constant(channels, 1), constant(channels, 0)
 
     def forward(self, x: Any) -> Any:
         """(batch, ..., channels) to the same shape."""
@@ -96,8 +88,8 @@ class GroupNorm(_Norm):
 class _InstanceNorm(_Norm):
     def __init__(self, channels: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__(channels, eps)
-        self.weight = _ones(channels) if affine else None
-        self.bias = _zeros(channels) if affine else None
+        self.weight = constant(channels, 1) if affine else None
+        self.bias = constant(channels, 0) if affine else None
 
     def forward(self, x: Any) -> Any:
         """To the same shape. Raises ValueError where a channel has a single entry."""
@@ -130,7 +122,7 @@ class _BatchNorm(_Norm):
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(channels, eps)
         self.momentum = momentum
-        self.weight, self.bias = _ones(channels), _zeros(channels)
+        self.weight, self.bias = constant(channels, 1), constant(channels, 0)
         self.running_mean = xp.zeros(channels, "float32")
         self.running_var = xp.ones(channels, "float32")
 

@@ -129,7 +129,8 @@ class _Layers(_Recurrent):
     ) -> None:
         super().__init__(inputs, hidden, bias)
         if layers < 1 or not 0 <= dropout < 1:
-            raise ValueError(f"impossible {layers=}, {dropout=}")
+            wanted = "layers must be 1 or more, dropout in [0, 1)"
+            raise ValueError(f"{wanted}; got {layers} and {dropout}")
         self.layers, self.dropout, self.rng = layers, dropout, rng
         self.directions = ("", "_reverse") if bidirectional else ("",)
         for layer in range(layers):

@@ -49,6 +49,9 @@ class Sequential(Module):
                 layers.pop(0)
             else:
                 x = layer(x)
+            if isinstance(x, tuple) and layers:
+                name = getattr(layer, "__name__", type(layer).__name__)
+                raise TypeError(f"{name} returned a tuple: put lambda x: x[0] behind it, say")
         return x
 
 

@@ -19,13 +19,13 @@ SLOPE = math.sqrt(2 / math.pi)
 @elementwise(x=lambda g, x, slope: where(x > 0, g, slope * g))
 def leaky_relu(x, *, slope=0.01):
     """``x`` where positive, else ``slope * x`` (Maas et al. 2013)."""
-    return xp.where(x > 0, x, slope * x)
+    return xp.where(x > 0, x, float(slope) * x)
 
 
-@elementwise(x=lambda g, x, out, alpha: where(x > 0, g, g * (out + alpha)))
+@elementwise(x=lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 0, 0.0, x))))
 def elu(x, *, alpha=1.0):
     """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2016)."""
-    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+    return xp.where(x > 0, x, float(alpha) * xp.expm1(xp.minimum(x, 0)))
 
 
 def _gelu(g, x):

@@ -134,14 +134,20 @@ def tanh(x):
 @elementwise(x=lambda g, out: g * out * (1 - out))
 def sigmoid(x):
     """``1 / (1 + exp(-x))``, without overflow on either side."""
-    small = xp.exp(-xp.abs(x))
+    small = _small(x)
     return xp.maximum(small, x >= 0) / (1 + small)
+
+
+def _small(x):
+    """``exp(-|x|)``, for bytes too, which have no minus."""
+    unsigned = getattr(x, "dtype", None) is not None and x.dtype.kind in "bu"
+    return xp.exp(-xp.abs(x.astype("float32") if unsigned else x))
 
 
 @elementwise(x=lambda g, x: g * sigmoid(x))
 def softplus(x):
     """``log(1 + exp(x))``, without overflow."""
-    small = xp.exp(-xp.abs(x))
+    small = _small(x)
     more = 1 + small
     # log1p(small) with Kahan's correction, as NumPy's own takes several times as long.
     return xp.maximum(x, 0) + (xp.log(more) - ((more - 1) - small) / more)
@@ -214,6 +220,7 @@ def where(condition, x, y):
 @elementwise(x=lambda g, x, low, high: g * inside(x, low, high))
 def clip(x, *, low=None, high=None):
     """``x`` held between ``low`` and ``high`` (None: no limit); outside them its gradient is 0."""
+    low, high = (n.item() if hasattr(n, "item") else n for n in (low, high))  # NumPy's are weak
     return xp.clip(x, low, high)
 
 

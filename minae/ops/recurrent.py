@@ -78,7 +78,8 @@ def lstm(projected, weight, hidden, cell):
     (time, batch, 2 features): the state and the cell after each step.
     """
     (steps, batch, _), size = projected.shape, hidden.shape[1]
-    out = xp.empty((steps, batch, 2 * size), projected.dtype)
+    dtype = xp.result_type(projected, weight, hidden, cell)
+    out = xp.empty((steps, batch, 2 * size), dtype)
     for t in range(steps):
         gates = hidden @ weight
         gates += projected[t]
@@ -133,7 +134,7 @@ def gru(projected, weight, bias, hidden):
     Returns the state after each step, (time, batch, features).
     """
     (steps, batch, _), size = projected.shape, hidden.shape[1]
-    out = xp.empty((steps, batch, size), projected.dtype)
+    out = xp.empty((steps, batch, size), xp.result_type(projected, weight, bias, hidden))
     for t in range(steps):
         by_state = hidden @ weight
         by_state += bias

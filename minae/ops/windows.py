@@ -65,10 +65,11 @@ def max_windows(x, *, axis, size, stride):
 
 
 def _picks(x, out, axis, size, stride):
-    """The offset of the first entry in each window that equals its largest."""
-    picks, before = (out != out).astype("int32"), True  # zeros: no window has passed an entry
+    """The offset of the first entry in each window that is its largest, or NaN."""
+    picks, before = (out < out).astype("int32"), True  # zeros: no window has passed an entry
     for where in _slices(x.shape, axis, size, stride)[:-1]:
-        before = before & (x[where] < out)
+        entry = x[where]
+        before = before & (entry != out) & (entry == entry)  # NaN is the largest
         picks += before
     return picks
 

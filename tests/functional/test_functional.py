@@ -116,6 +116,14 @@ def test_at_0_a_slope_is_that_of_the_left(leaf, numpy):
     assert numpy(grad(slope.sum(), x)).tolist() == pytest.approx([0.75, 0.75, left, 0])
 
 
+def test_numpy_s_numbers_are_weak_as_options_too(leaf):
+    x = leaf([1.0, -2.0], "float32")
+    for call in (lambda n: minae.leaky_relu(x, n), lambda n: minae.elu(x, n),
+                 lambda n: minae.clip(x, -n, n), lambda n: minae.huber_loss(x, 2 * x, n)):
+        y = call(np.float64(0.5))
+        assert y.dtype == "float32" and grad(y.sum(), x).dtype == "float32"
+
+
 def test_standardizing_nothing(leaf):
     for shape, axis in (((2, 0), -1), ((0, 3), 0), ((0, 3), 1)):
         x = leaf(np.zeros(shape))

@@ -3,6 +3,7 @@
 import copy
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -94,11 +95,62 @@ def test_nothing_inside_is_kept(leaf):
 def test_dropout_drops_the_same_again(leaf, numpy):
     minae.seed(3)
     x = leaf(np.ones((4, 50)))
-    y = minae.checkpoint(lambda x: minae.dropout(x, 0.5), x)
+    y = minae.checkpoint(lambda x: minae.dropout(x, 0.5) * minae.dropout(x, 0.5), x)
+    assert 40 < np.count_nonzero(numpy(y)) < 60  # two masks
+    minae.random.normal(3)  # what else is drawn meanwhile changes nothing
     after = minae.random.get_state()
     gradient = minae.grad(y.sum(), x)
-    np.testing.assert_array_equal(numpy(gradient), numpy(y))
+    np.testing.assert_array_equal(numpy(gradient), 2 * numpy(y))
     assert minae.random.get_state() == after  # the backward pass draws nothing of its own
+
+
+def test_dropout_in_threads_drops_the_same_again(leaf, numpy):
+    def train(seed):
+        x = leaf(np.ones(100))
+        for _ in range(50):
+            y = minae.checkpoint(lambda x: minae.dropout(x, 0.5), x)
+            np.testing.assert_array_equal(numpy(minae.grad(y.sum(), x)), numpy(y))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(train, range(2)))
+
+
+def test_what_is_older_than_the_call_passes_as_it_is(leaf, numpy):
+    x = leaf([1.0, 2.0])
+    older = x * 2
+    for function in (lambda h: h, lambda h: older):
+        y = minae.checkpoint(function, older)
+        assert y is older
+    y.sum().backward()
+    assert numpy(x.grad).tolist() == [2, 2]
+
+
+def test_a_tuple_is_refused(leaf):
+    with pytest.raises(TypeError, match="returns one Tensor, not a tuple"):
+        minae.checkpoint(lambda x: (x, x), leaf(X))
+
+
+def test_a_view_that_was_written_through_another_is_refused(leaf, array):
+    w, frozen = leaf([1.0, 2.0]), Tensor(array([3.0, 4.0]))
+    h = w.reshape(2, 1)
+    y = minae.checkpoint(lambda h: (h * h).sum(), h)
+    w.data = array([5.0, 6.0])
+    with pytest.raises(RuntimeError, match="was written since"):
+        y.backward()
+    y = minae.checkpoint(lambda w: (w * frozen).sum(), w)
+    frozen.data = array([0.0, 0.0])
+    with pytest.raises(RuntimeError, match="was written since"):
+        y.backward()
+
+
+def test_debug_names_the_line_of_a_checkpoint(leaf):
+    with minae.debug():
+        x = leaf([1.0])
+        y = minae.checkpoint(lambda x: x * 2, x)  # this line
+    x.data = x.array + 1
+    with pytest.raises(RuntimeError) as error:
+        y.sum().backward()
+    assert "# this line" in error.value.__notes__[0]
 
 
 def test_what_was_written_meanwhile_is_refused(leaf):

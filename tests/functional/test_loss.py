@@ -62,9 +62,15 @@ def test_what_is_refused(logits, array):
         minae.huber_loss(logits, logits, 0.0)
     with pytest.raises(ValueError, match="apply sigmoid first"):
         minae.binary_cross_entropy(array([1.5]), array([1.0]))
+    with pytest.raises(ValueError, match="apply sigmoid first"):
+        minae.binary_cross_entropy(array([math.nan]), array([1.0]))
     for loss in (minae.huber_loss, minae.kl_div, minae.binary_cross_entropy):
         with pytest.raises(ValueError, match="would broadcast"):
             loss(array(np.ones((4, 1)) / 2), array(np.ones(4)))
+
+
+def test_the_floor_of_the_logarithm(array):
+    assert minae.binary_cross_entropy(array([1e-60]), array([1.0])) == 100
 
 
 def test_log1mexp_near_0_and_far_below(array, numpy):

@@ -33,6 +33,21 @@ def test_nan_is_the_largest(array, numpy):
     np.testing.assert_array_equal(numpy(minae.max_pool1d(x, 2)).ravel(), [math.nan, 4])
 
 
+def test_the_gradient_goes_to_nan_where_there_is_one(array, numpy):
+    for values in ([math.nan, 1.0, 2.0], [1.0, math.nan, 2.0], [1.0, 2.0, math.nan], [math.nan]):
+        x = Tensor(line(array, values), requires_grad=True)
+        y = minae.max_pool1d(x, len(values))
+        assert numpy(minae.grad(y.sum(), x)).ravel().tolist() == np.isnan(values).tolist()
+
+
+def test_integers(array, numpy):
+    x = array(np.full((1, 4, 1), 200), "uint8")
+    for ours in (x, Tensor(x)):
+        assert numpy(minae.avg_pool1d(ours, 2)).ravel().tolist() == [200, 200]
+        assert numpy(minae.adaptive_avg_pool1d(ours, 2)).ravel().tolist() == [200, 200]
+        assert numpy(minae.max_pool1d(ours, 3, 2, 1)).ravel().tolist() == [200, 200]
+
+
 def test_windows_of_nearly_equal_length(array, numpy):
     x = line(array, [0.0, 1.0, 2.0, 3.0, 4.0])
     assert numpy(minae.adaptive_avg_pool1d(x, 3)).ravel().tolist() == [0.5, 2, 3.5]
@@ -89,7 +104,7 @@ def test_what_else_is_refused(array):
             minae.reflect_pad(x, width)
     with pytest.raises(ValueError, match=r"needs 4 pairs \(before, after\)"):
         minae.reflect_pad(x, 1)
-    with pytest.raises(ValueError, match=r"Expect: sequences \(batch, time, in\)"):
+    with pytest.raises(ValueError, match=r"Expect: sequences \(batch, time, in = 6\)"):
         minae.conv1d(x, np.ones((2, 6, 3)))
     with pytest.raises(TypeError, match="stride must be an integer"):
         minae.conv1d(x[0], np.ones((2, 6, 3)), stride=(1, 1))

@@ -58,7 +58,7 @@ def test_masks_are_boolean_and_not_larger(array):
     x = array(np.ones((2, 3)))
     with pytest.raises(TypeError, match="mask must be boolean, got int64"):
         minae.masked_fill(x, array([1, 0, 1], "int64"), 0.0)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"Expect: a mask that broadcasts to \[2, 3\]"):
         minae.masked_fill(x, array(np.ones((4, 2, 3)), "bool"), 0.0)
 
 
@@ -97,6 +97,45 @@ def test_softmax_of_a_segment_survives_large_and_masked_scores(leaf, array, nump
     np.testing.assert_allclose(numpy(y), [1 / (1 + e), e / (1 + e), 0, 0, 1], rtol=1e-12)
     gradient = numpy(minae.grad(y, x, array([1.0, 2.0, 3.0, 4.0, 5.0])))
     assert np.isfinite(gradient).all() and gradient[2:].tolist() == [0, 0, 0]
+
+
+def test_nan_is_the_largest_of_a_segment(array, numpy):
+    for values in ([1.0, math.nan], [math.nan, 1.0]):
+        assert math.isnan(numpy(minae.segment_max(array(values), [0, 0], 1))[0])
+
+
+def test_bytes_do_not_wrap(array, numpy):
+    x = array([200, 200], "uint8")
+    assert numpy(minae.segment_sum(x, [0, 0], 1)).tolist() == [400]
+    assert numpy(minae.segment_mean(x, [0, 0], 1)).tolist() == [200]
+    assert numpy(minae.segment_max(x, [0, 0], 1)).tolist() == [200]
+    assert float(minae.norm(x)) == pytest.approx(200 * math.sqrt(2))
+    black, white = array([0], "uint8"), array([255], "uint8")
+    assert float(minae.mse_loss(black, white)) == 255**2
+    assert float(minae.l1_loss(black, white)) == 255
+    one = array([1], "uint8")
+    assert float(minae.sigmoid(one)[0]) == pytest.approx(1 / (1 + math.exp(-1)), rel=1e-6)
+    assert float(minae.softplus(one)[0]) == pytest.approx(math.log(1 + math.e), rel=1e-6)
+    assert float(minae.log_sigmoid(one)[0]) == pytest.approx(-math.log(1 + math.exp(-1)), rel=1e-6)
+    assert set(numpy(minae.dropout(np.ones(50, int), 0.5)).tolist()) == {0, 2}
+
+
+def test_a_value_to_fill_with_may_be_learned(leaf, array, numpy):
+    x, value = leaf([1.0, 2.0, 3.0]), leaf(7.0)
+    y = minae.masked_fill(x, array([True, False, True]), value)
+    assert numpy(y).tolist() == [7, 2, 7]
+    assert float(minae.grad(y.sum(), value)) == 2
+
+
+def test_what_is_put_takes_the_dtype(array):
+    x = Tensor(array([1.0, 2.0], "float32"))
+    assert minae.index_update(x, [0], array([5], "int64")).dtype == "float32"
+    assert minae.index_add(x, [0], array([5], "int64")).dtype == "float32"
+
+
+def test_cuts_may_be_an_array(array, numpy):
+    parts = minae.split(array([1.0, 2.0, 3.0]), np.array([1, 2]))
+    assert [numpy(part).tolist() for part in parts] == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize("name", SEGMENTS)

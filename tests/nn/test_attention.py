@@ -62,13 +62,17 @@ def test_both_masks_hold_together(array, numpy):
     x = sequences(array, 2, 4, 8)
     mask = RNG.random((2, 1, 4, 4)) > 0.3
     both = layer(x, mask=array(mask), causal=True)
+    as_tensor = layer(x, mask=Tensor(array(mask)), causal=True)
+    np.testing.assert_array_equal(numpy(both), numpy(as_tensor))
     combined = layer(x, mask=array(mask & np.tri(4, dtype=bool)))
     np.testing.assert_array_equal(numpy(both), numpy(combined))
 
 
 def test_dropout_of_weights_is_for_training(array, numpy):
     layer = nn.MultiheadAttention(8, 2, dropout=0.5, rng=np.random.default_rng(0))
+    same = nn.MultiheadAttention(8, 2, dropout=0.5, rng=np.random.default_rng(0))
     x = sequences(array, 2, 4, 8)
+    assert numpy(layer(x)).tolist() == numpy(same(x)).tolist()  # each drew weights, and then masks
     assert numpy(layer(x)).tolist() != numpy(layer(x)).tolist()
     layer.eval()
     assert numpy(layer(x)).tolist() == numpy(layer(x)).tolist()
@@ -86,7 +90,15 @@ def test_what_does_not_fit_is_refused(array):
     with pytest.raises(ValueError, match=r"Expect: \(batch, time, 8\)"):
         layer(x, x[..., :4])
     with pytest.raises(TypeError, match="mask must be boolean"):
-        layer(x, mask=array(np.ones((4, 4))))
+        layer(x, mask=array(np.ones((4, 4))), causal=True)
+    with pytest.raises(ValueError, match=r"write|valid\[:, None, None, :\]"):
+        layer(x, mask=array(np.ones((2, 4, 4), bool)))
+    with pytest.raises(ValueError, match=r"Expect: a mask that broadcasts to \[2, 2, 4, 4\]"):
+        layer(x, mask=array(np.ones((2, 4), bool)))
+    with pytest.raises(ValueError, match="a context has none of those"):
+        layer(x, x, causal=True)
+    with pytest.raises(ValueError, match=r"Expect: query \(\.\.\., queries, n\)"):
+        minae.attention(x, x[..., :4], x)
 
 
 # --- Relative positions --------------------------------------------------------------------------

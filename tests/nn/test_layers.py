@@ -376,3 +376,23 @@ def test_linear_names_the_features_that_it_wants(ones):
     with pytest.raises(ValueError, match=r"Expect: x \(\.\.\., 3\)"):
         nn.Linear(3, 2)(1.0)
     assert nn.Linear(3, 2)([[1, 2, 3]]).shape == (1, 2)
+
+
+def test_a_layer_that_returns_a_tuple_ends_a_sequential(ones):
+    with pytest.raises(TypeError, match="LSTM returned a tuple: put lambda x: x"):
+        nn.Sequential(nn.LSTM(4, 6), nn.Linear(6, 2))(ones(2, 5, 4))
+    assert len(nn.Sequential(nn.LSTM(4, 6))(ones(2, 5, 4))) == 2
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"kernel": 0}, "kernel must be at least 1"), ({"stride": 0}, "stride must be at least 1"),
+    ({"padding": -1}, "padding must be at least 0"), ({"dilation": 0}, "dilation must be"),
+])
+def test_convolutions_that_cannot_be_are_not_made(options, message):
+    for kind in (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d):
+        with pytest.raises(ValueError, match=message):
+            kind(2, 3, **{"kernel": 3} | options)
+    with pytest.raises(TypeError, match="padding must be an integer or a pair"):
+        nn.Conv2d(2, 3, 3, padding="same")
+    with pytest.raises(ValueError, match="choose zeros or reflect"):
+        nn.Conv2d(2, 3, 3, padding_mode="circular")

@@ -92,8 +92,14 @@ def test_dropout_between_layers_is_for_training(kind, array, numpy):
     layer = kind(3, 4, layers=2, dropout=0.5, rng=np.random.default_rng(0))
     x = sequences(array, 2, 3, 3)
     assert numpy(layer(x)[0]).tolist() != numpy(layer(x)[0]).tolist()
+    drops = [kind(3, 4, layers=2, dropout=0.5, rng=np.random.default_rng(5)) for _ in range(2)]
+    drops[1].load_state_dict(drops[0].state_dict())
+    one, other = (numpy(each(x)[0]).tolist() for each in drops)
+    assert one == other  # by their own generators
     layer.eval()
     assert numpy(layer(x)[0]).tolist() == numpy(layer(x)[0]).tolist()
+    last = kind(3, 4, layers=1, dropout=0.5)
+    assert numpy(last(x)[0]).all()  # nothing is dropped behind the last layer
 
 
 @LAYERS
@@ -113,7 +119,7 @@ def test_what_does_not_fit_is_refused(kind, array):
     with pytest.raises(TypeError, match="lengths must be integers"):
         layer(x, lengths=[1.0, 2.0])
     for options in ({"layers": 0}, {"dropout": 1.0}):
-        with pytest.raises(ValueError, match="impossible"):
+        with pytest.raises(ValueError, match=r"layers must be 1 or more, dropout in \[0, 1\)"):
             kind(3, 4, **options)
     with pytest.raises(ValueError, match="impossible sizes"):
         kind(0, 4)
@@ -123,3 +129,10 @@ def test_how_they_print():
     assert nn.LSTM(3, 4).extra_repr() == "3, 4"
     layer = nn.GRU(3, 4, 2, False, 0.1, True)
     assert layer.extra_repr() == "3, 4, bias=False, layers=2, dropout=0.1, bidirectional=True"
+
+
+@LAYERS
+def test_the_wider_dtype_wins(kind, array):
+    layer, start = kind(3, 4), array(np.zeros((1, 2, 4)), "float64")
+    outputs, _ = layer(sequences(array, 2, 5, 3), (start, start) if kind is nn.LSTM else start)
+    assert outputs.dtype == "float64"

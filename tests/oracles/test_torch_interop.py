@@ -107,3 +107,15 @@ def test_half_precision_is_widened(numpy):
         interop.load_torch(ours, state)
         assert ours.weight.dtype == "float32"
         np.testing.assert_array_equal(numpy(ours.weight), state["weight"].float().T.numpy())
+
+
+def test_the_other_door_names_this_one():
+    with pytest.raises(TypeError, match=r"use minae\.interop\.load_torch"):
+        nn.Linear(4, 4).load_state_dict(torch.nn.Linear(4, 4).state_dict())
+
+
+def test_dlpack_of_what_numpy_does_not_have(array):
+    with pytest.raises(TypeError, match="convert it there first"):
+        minae.from_dlpack(torch.ones(2, dtype=torch.bfloat16))
+    with pytest.raises(TypeError, match="cannot be read"):
+        minae.from_dlpack([1.0])
