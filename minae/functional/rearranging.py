@@ -9,7 +9,7 @@ from typing import Any
 
 import minae.ops as ops
 
-from ..backend import Array, asarray, expect, ndarray, put_last, quiet, xp
+from ..backend import Array, asarray, expect, put_last, quiet, xp
 from ..engine import entries
 from .checks import booleans, floats, integers
 
@@ -20,7 +20,7 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
     Raises ValueError where the length is no multiple of the number of sections.
     """
     length = x.shape[axis]
-    if isinstance(sections, (list, tuple, ndarray)):
+    if hasattr(sections, "__len__"):
         cuts = [operator.index(cut) for cut in sections]
     else:
         sections = operator.index(sections)
