@@ -30,6 +30,7 @@ MASK = SEQUENCES > 1
 PASSES = "several passes of NumPy, on one core"
 STEPS = "a product and a dozen NumPy calls a step"
 SCALAR = "NumPy's expm1 is not vectorized"
+WAKING = "short kernels, each of which wakes a thread"
 REASONS = {
     "SDPA": "the scores are written out, not fused",
     "SORT": "sorts each row whole",
@@ -132,7 +133,7 @@ def rows(x):
 
 
 FUNCTIONS = [
-    same("relu"), same("gelu"), same("silu"), same("mish"), same("elu", slower=SCALAR),
+    same("relu", slower=WAKING), same("gelu"), same("silu"), same("mish"), same("elu", slower=SCALAR),
     same("leaky_relu"), same("glu"),
     same("gelu_tanh", lambda t, z: t.nn.functional.gelu(z, approximate="tanh")),
     same("tanh", lambda t, z: t.tanh(z)), same("sigmoid", lambda t, z: t.sigmoid(z)),
@@ -159,7 +160,8 @@ FUNCTIONS = [
     Function("masked_fill", SEQUENCES, lambda m, x: m.masked_fill(x, MASK, 0.0),
              lambda t, z: z.masked_fill(t.from_numpy(MASK), 0.0)),
     Function("segment_sum", SEQUENCES, lambda m, x: m.segment_sum(rows(x), SEGMENTS, 100),
-             lambda t, z: t.zeros(100, WIDTH).index_add(0, t.from_numpy(SEGMENTS), rows(z))),
+             lambda t, z: t.zeros(100, WIDTH).index_add(0, t.from_numpy(SEGMENTS), rows(z)),
+             WAKING),
     pool("avg_pool1d", 2, values=SEQUENCES), pool("max_pool1d", 2, values=SEQUENCES),
     pool("avg_pool2d", 2), pool("avg_pool2d", 3, 2, 1),
     pool("max_pool2d", 2), pool("max_pool2d", 3, 2, 1), pool("adaptive_avg_pool2d", 3),

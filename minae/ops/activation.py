@@ -9,17 +9,18 @@ import minae.kernels as kernels
 
 from ..backend import xp
 from ..engine import elementwise
-from .elementwise import erf, exp, sigmoid, softplus, tanh, where
+from .elementwise import erf, exp, gate, sigmoid, softplus, tanh, where
 
 ROOT = math.sqrt(0.5)
 DENSITY = 1 / math.sqrt(2 * math.pi)  # of the normal distribution at 0
 SLOPE = math.sqrt(2 / math.pi)
 
 
-@elementwise(x=lambda g, x, slope: where(x > 0, g, slope * g))
+# Not by where(), which takes ten times as long on random signs.
+@elementwise(x=lambda g, x, slope: slope * g + (1 - slope) * gate(g, x))
 def leaky_relu(x, *, slope=0.01):
     """``x`` where positive, else ``slope * x`` (Maas et al. 2013)."""
-    return xp.where(x > 0, x, float(slope) * x)
+    return xp.maximum(x, 0) + float(slope) * xp.minimum(x, 0)
 
 
 @elementwise(x=lambda g, x, alpha: where(x > 0, g, alpha * g * exp(where(x > 0, 0.0, x))))
