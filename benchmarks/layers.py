@@ -83,7 +83,7 @@ SQUARE = (WIDTH, WIDTH)
 RECURRENT = {"slower": STEPS, "theirs": {"batch_first": True}}
 HEADS = {"slower": REASONS["SDPA"], "theirs": {"batch_first": True}}
 LAYERS = [
-    Layer("Linear", SEQUENCES, SQUARE),
+    Layer("Linear", SEQUENCES, SQUARE, "the same products; the bias is a pass of its own"),
     Layer("Conv1d", SEQUENCES, (*SQUARE, 3, 1, 1), first=True),
     Layer("ConvTranspose1d", SEQUENCES, (*SQUARE, 4, 2, 1), first=True),
     Layer("Conv2d", IMAGES, (*SQUARE, 3, 1, 1), first=True),
@@ -133,7 +133,8 @@ def rows(x):
 
 
 FUNCTIONS = [
-    same("relu", slower=WAKING), same("gelu"), same("silu"), same("mish"), same("elu", slower=SCALAR),
+    same("relu", slower=WAKING), same("gelu"), same("silu"), same("mish"),
+    same("elu", slower=SCALAR),
     same("leaky_relu"), same("glu"),
     same("gelu_tanh", lambda t, z: t.nn.functional.gelu(z, approximate="tanh")),
     same("tanh", lambda t, z: t.tanh(z)), same("sigmoid", lambda t, z: t.sigmoid(z)),

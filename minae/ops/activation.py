@@ -16,7 +16,7 @@ DENSITY = 1 / math.sqrt(2 * math.pi)  # of the normal distribution at 0
 SLOPE = math.sqrt(2 / math.pi)
 
 
-# Not by where(), which takes ten times as long on random signs.
+# Not by where(), which is slow on random signs: 3.3 ms against 1.1 in benchmarks/layers.py.
 @elementwise(x=lambda g, x, slope: slope * g + (1 - slope) * gate(g, x))
 def leaky_relu(x, *, slope=0.01):
     """``x`` where positive, else ``slope * x`` (Maas et al. 2013)."""
