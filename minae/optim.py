@@ -42,8 +42,7 @@ class Optimizer:
             del own["params"]
             if unknown := own.keys() - options.keys() - {"lr"}:
                 raise ValueError(f"{type(self).__name__} has no option {sorted(unknown)}")
-            if not 0 <= own["lr"] < math.inf:
-                raise ValueError(f"the learning rate must be finite and not negative: {own['lr']}")
+            _check_rate(own["lr"])
             if not lr and own["lr"]:
                 raise ValueError("a group's learning rate is kept in proportion to lr, which is 0")
             own["lr"] = own["lr"] / lr if lr else 1.0  # its share of the optimizer's
@@ -66,6 +65,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
+        _check_rate(self.lr)
         for i, p in enumerate(self.parameters):
             if p.grad is not None:
                 if p.grad.shape != p.shape:
@@ -108,6 +108,11 @@ class Optimizer:
     def remember(self, *names: str) -> None:
         """Keep under each name an array of zeros for every parameter."""
         self.state |= {name: [xp.zeros_like(p.array) for p in self.parameters] for name in names}
+
+
+def _check_rate(lr: float) -> None:
+    if not 0 <= lr < math.inf:
+        raise ValueError(f"the learning rate must be finite and not negative, got {lr}")
 
 
 def _groups(parameters: Iterable[Any]) -> list[dict[str, Any]]:
