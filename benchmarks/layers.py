@@ -89,7 +89,7 @@ LAYERS = [
     Layer("Conv2d", IMAGES, (*SQUARE, 3, 1, 1), first=True),
     Layer("Conv2d", IMAGES, (*SQUARE, 3, 1, 1), first=True, title="Conv2d, reflected",
           options={"padding_mode": "reflect"}),
-    Layer("ConvTranspose2d", IMAGES, (*SQUARE, 4, 2, 1), first=True),
+    Layer("ConvTranspose2d", IMAGES, (*SQUARE, 4, 2, 1), "as fast, within the spread", True),
     Layer("BatchNorm1d", SEQUENCES, (WIDTH,), first=True),
     Layer("BatchNorm2d", IMAGES, (WIDTH,), first=True),
     Layer("InstanceNorm1d", SEQUENCES, (WIDTH,), first=True),
