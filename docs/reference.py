@@ -2,7 +2,7 @@
 
 It turns literal blocks into fenced code and names of minae into links, takes the comment beside a
 NamedTuple's field for its description, shows a kernel as the function whose docstring it wears, and
-names the public bases of a class in place of private ones.
+names the public bases of a class in place of private ones, of which it shows what they define.
 """
 
 import ast
@@ -44,7 +44,8 @@ def _below(thing):
 
 def _describe(thing):
     if thing.is_class:
-        thing.bases = list(_public_bases(thing))
+        _adopt(thing)
+        thing.bases = list({str(base): base for base in _public_bases(thing)}.values())
     if thing.docstring:
         thing.docstring.value = markdown(thing.docstring.value, thing)
     elif thing.is_attribute and thing.parent.is_class and _is_record(thing.parent):
@@ -59,6 +60,16 @@ def _public_bases(thing):
             yield from _public_bases(thing.module[str(base)])
         else:
             yield base
+
+
+def _adopt(thing):
+    """Give a class how it is made and called, where that stands in a private base (which stands
+    above it in the file, and has adopted already)."""
+    for base in thing.bases:
+        if str(base).startswith("_"):
+            members = thing.module[str(base)].members
+            for name in {"__init__", "forward"} & members.keys() - thing.members.keys():
+                thing.set_member(name, griffe.Alias(name, members[name], parent=thing))
 
 
 def _is_record(thing):

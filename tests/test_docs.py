@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import minae
-from minae import backend
+from minae import backend, nn
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -244,6 +244,15 @@ def test_every_public_name_has_one_entry_that_describes_it(entries):
         assert len(places) == 1, f"{path} is on {places}: see docs/pages/reference"
         ((_, entry),) = entries[path]
         assert re.search(r"<p>.*\w", entry), path  # the line of its bases has a class
+
+
+def test_every_layer_shows_how_it_is_made(site):
+    text = (site / "reference" / "nn.html").read_text(encoding="utf-8")
+    for name in nn.__all__:
+        if getattr(nn, name).__init__ is not object.__init__:
+            _, _, entry = text.partition(f'id="minae.nn.{name}" class="doc doc-heading">')
+            signature = re.sub("<.*?>", "", entry.partition('<div class="doc doc-contents')[0])
+            assert f"{name}(" in signature, name
 
 
 def test_the_reference_has_no_private_and_no_inherited_names(entries):
