@@ -31,10 +31,8 @@ PASSES = "several passes of NumPy, on one core"
 STEPS = "a product and a dozen NumPy calls a step"
 SCALAR = "NumPy's expm1 is not vectorized"
 WAKING = "short kernels, each of which wakes a thread"
-REASONS = {
-    "SDPA": "the scores are written out, not fused",
-    "SORT": "sorts each row whole",
-}
+SCORES = "the scores are written out, not fused"
+SORTING = "sorts each row whole"
 
 
 class Layer(NamedTuple):
@@ -81,7 +79,7 @@ def looking_back(torch, layer, z):
 
 SQUARE = (WIDTH, WIDTH)
 RECURRENT = {"slower": STEPS, "theirs": {"batch_first": True}}
-HEADS = {"slower": REASONS["SDPA"], "theirs": {"batch_first": True}}
+HEADS = {"slower": SCORES, "theirs": {"batch_first": True}}
 LAYERS = [
     Layer("Linear", SEQUENCES, SQUARE, "the same products; the bias is a pass of its own"),
     Layer("Conv1d", SEQUENCES, (*SQUARE, 3, 1, 1), first=True),
@@ -157,7 +155,7 @@ FUNCTIONS = [
     Function("mse_loss", SEQUENCES, lambda m, x: m.mse_loss(x, SEQUENCES),
              lambda t, z: t.nn.functional.mse_loss(z, t.from_numpy(SEQUENCES))),
     Function("top_k", SEQUENCES, lambda m, x: m.top_k(x, 8)[0], lambda t, z: z.topk(8)[0],
-             REASONS["SORT"]),
+             SORTING),
     Function("masked_fill", SEQUENCES, lambda m, x: m.masked_fill(x, MASK, 0.0),
              lambda t, z: z.masked_fill(t.from_numpy(MASK), 0.0)),
     Function("segment_sum", SEQUENCES, lambda m, x: m.segment_sum(rows(x), SEGMENTS, 100),
@@ -238,13 +236,13 @@ CONTENDERS = {"minae": minae, "torch": pytorch, "minae without Numba": reference
 def tables(figures):
     """A row for each, and why ours is slower where it is."""
     head = ["layer", "minae", "torch / minae", "minae without Numba / minae", "slower, because"]
-    rows = []
+    lines = []
     for name, row in figures.items():
         ratios = [over(row[peer], row["minae"]) for peer in ("torch", "minae without Numba")]
         slower = sorted(ratios[0])[len(ratios[0]) // 2] < 1
         reason = SLOWER[name] if slower else ""
-        rows.append([name, duration(row["minae"]), *map(spread, ratios), reason])
-    return table(head, rows)
+        lines.append([name, duration(row["minae"]), *map(spread, ratios), reason])
+    return table(head, lines)
 
 
 if __name__ == "__main__":

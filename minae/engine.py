@@ -228,7 +228,7 @@ def pull_back(
             g = received.pop(node)
             if node in targets:
                 found[node] = g
-            if node.clock < since or (on_path and on_path.isdisjoint(_sources(node))):
+            if node.clock < since or (on_path and on_path.isdisjoint(sources_of(node))):
                 continue  # nothing below is asked for
             if node.edges is FREED:
                 raise RuntimeError(FREED_ADVICE)
@@ -329,7 +329,7 @@ def _between(root: Node, targets: Collection[Source], since: int) -> set[Source]
         node = stack.pop()
         if node.edges is FREED and targets != {node}:
             raise RuntimeError(FREED_ADVICE)
-        sources[node] = _sources(node)
+        sources[node] = sources_of(node)
         below = [s for s in sources[node] if type(s) is Node and s not in sources]
         stack += [node for node in below if node.clock > since]
     on_path = set(targets)
@@ -339,11 +339,12 @@ def _between(root: Node, targets: Collection[Source], since: int) -> set[Source]
     return on_path
 
 
-def _sources(node: Node) -> list[Source]:
+def sources_of(node: Node) -> list[Source]:
+    """Where the gradient of a Node goes on to; nowhere, once it is freed."""
     if node.op.joint is None or node.edges is FREED:
         return [source for source, _, _ in node.edges]
     ((sources, _, _),) = node.edges
-    return sources
+    return [source for source in sources if source is not None]
 
 
 # --- What users ask for ----------------------------------------------------------------------

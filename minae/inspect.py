@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from .engine import FREED, OPS, Node, Source, entries
+from .engine import FREED, OPS, Node, Source, entries, sources_of
 from .tensor import Tensor
 
 # --- The graph -------------------------------------------------------------------------------
@@ -55,19 +55,13 @@ def _in_order(root: Source) -> list[Source]:
         source, ready = stack.pop()
         if source in found:
             continue
-        below = _sources(source) if type(source) is Node else []
+        below = sources_of(source) if type(source) is Node else []
         if ready or not below:
             found[source] = None
         else:
             stack.append((source, True))
             stack += [(each, False) for each in reversed(below)]
     return list(found)
-
-
-def _sources(node: Node) -> list[Source]:
-    """The sources of a Node, of a joint rule those that need a gradient."""
-    listed = [source for source, _, _ in node.edges]
-    return [s for each in listed for s in (each if type(each) is list else [each]) if s is not None]
 
 
 def _arguments(node: Node, labels: dict[Source, str]) -> str:

@@ -39,6 +39,13 @@ def booleans(mask: Any, name: str) -> Array:
     return array
 
 
+def dropping(p: float) -> float:
+    """``p``, checked to be a probability with which entries may be dropped: not all of them."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
+    return p
+
+
 def same_shape(prediction: Any, target: Any) -> None:
     """Raise ValueError where the two would broadcast to a loss over other pairs of entries."""
     if xp.shape(entries(prediction)) != xp.shape(entries(target)):

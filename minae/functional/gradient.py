@@ -17,6 +17,7 @@ from ..engine import (
     new,
     pull_back,
     recorded,
+    sources_of,
     tick,
     wrap,
 )
@@ -93,20 +94,20 @@ def _read_by(root: Node, start: int) -> tuple[list[Source], list[Any]]:
     read: dict[int, Any] = {}
     seen, stack = {root}, [root]
     while stack:
-        for source, _, values in stack.pop().edges:
+        node = stack.pop()
+        for _, _, values in node.edges:
             for value in values:
                 if hasattr(value, "written") and getattr(value.node, "clock", -1) < start:
                     read[id(value)] = value
-            for each in source if type(source) is list else [source]:
-                if each is None or each in seen:
-                    continue
-                if type(each) is Node and each.clock > start:
-                    seen.add(each)
-                    stack.append(each)
-                else:
-                    found[each] = None
-                    if type(each) is not Node:
-                        read[id(each)] = each
+        for source in sources_of(node):
+            if type(source) is Node and source.clock > start:
+                if source not in seen:
+                    seen.add(source)
+                    stack.append(source)
+            else:
+                found[source] = None
+                if type(source) is not Node:
+                    read[id(source)] = source
     return list(found), list(read.values())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import xp
 from ..random import uniform
-from .checks import floats
+from .checks import dropping, floats
 
 
 def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
@@ -15,8 +15,6 @@ def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
     For training: in evaluation, do not call it (Srivastava et al. 2014). Raises ValueError unless
     ``0 <= p < 1``.
     """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
-    x = floats(x)
+    x, p = floats(x), dropping(p)
     kept = uniform(x.shape, rng=rng) >= p
     return x * (kept * xp.asarray(1 / (1 - p), x.dtype))

@@ -9,7 +9,7 @@ import minae.ops as ops
 
 from ..backend import Array, expect, xp
 from ..functional import attention, causal_mask, linear, split
-from ..functional.checks import booleans
+from ..functional.checks import booleans, dropping
 from ..random import normal, uniform
 from ..tensor import Tensor
 from .linear import Linear, constant
@@ -31,9 +31,8 @@ class MultiheadAttention(Module):
     ) -> None:
         if heads < 1 or features % heads:
             raise ValueError(f"{heads} heads do not divide {features} features")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout needs 0 <= p < 1, got {dropout}")
-        self.features, self.heads, self.dropout, self.rng = features, heads, dropout, rng
+        self.features, self.heads = features, heads
+        self.dropout, self.rng = dropping(dropout), rng
         bound = math.sqrt(6 / (features + 3 * features))  # Glorot & Bengio 2010, equation 16
         weight = uniform((features, 3 * features), -bound, bound, rng=rng)
         self.in_proj_weight = Tensor(weight, requires_grad=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..functional import dropout
+from ..functional.checks import dropping
 from ..ops import relu
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .module import Module
@@ -60,9 +61,7 @@ class Dropout(Module):
     (Srivastava et al. 2014). Raises ValueError unless ``0 <= p < 1``."""
 
     def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
-        self.p, self.rng = p, rng
+        self.p, self.rng = dropping(p), rng
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same; in evaluation ``x`` itself."""

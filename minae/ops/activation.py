@@ -1,5 +1,4 @@
-"""Activations: each is one op, which keeps its input. Composed, it would keep several arrays.
-"""
+"""Activations: each is one op, which keeps its input. Composed, it would keep several arrays."""
 
 from __future__ import annotations
 
