@@ -39,6 +39,11 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
 }  # fmt: skip
 
 
+CUDA = {  # the same for CuPy
+    "relu": "cuda.updates",
+}
+
+
 class Unavailable(Exception):
     """A form that this machine cannot compile."""
 
@@ -51,10 +56,11 @@ def form(kernel: str) -> Callable[..., Any]:
     what stood in the way of the faster form, an ImportError or ``Unavailable``.
     """
     choice, definition = _choice(), getattr(reference, kernel)
-    if choice == "reference" or kernel not in FORMS:
+    forms = FORMS if backend.name == "numpy" else CUDA
+    if choice == "reference" or kernel not in forms:
         return definition
     try:
-        fast = getattr(importlib.import_module(f".{FORMS[kernel]}", __name__), kernel)
+        fast = getattr(importlib.import_module(f".{forms[kernel]}", __name__), kernel)
     except Exception as error:  # an accelerator may fail in any way; the reference never does
         if choice == "fast":
             raise
@@ -79,13 +85,15 @@ def _choice() -> str:
     choice = os.environ.get("MINAE_KERNELS", "auto")
     if choice not in ("auto", "reference", "fast"):
         raise ValueError(f"MINAE_KERNELS is {choice!r}; choose auto, reference or fast")
-    return choice if backend.name == "numpy" else "reference"
+    compiler = backend.name == "numpy" or hasattr(backend.xp, "RawModule")
+    return choice if compiler else "reference"
 
 
 def _fall_back(error: Exception) -> None:
     if not _fallen:
         _fallen.append(error)
-        message = f"minae computes in NumPy alone, more slowly: {error}"
+        library = "NumPy" if backend.name == "numpy" else "CuPy"
+        message = f"minae computes in {library} alone, more slowly: {error}"
         if isinstance(error, ImportError):
             message += ' (pip install "minae[fast]", or set MINAE_KERNELS=reference)'
         warnings.warn(message, RuntimeWarning, stacklevel=4)

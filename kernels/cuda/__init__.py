@@ -1,0 +1,44 @@
+"""CUDA kernels for CuPy: each ``.cu`` beside the module of the same name that launches it.
+
+Arguments, results and errors are those of ``reference.py``. The sources are compiled for the card
+at their first use, by CuPy, which keeps what it has compiled.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from minae.backend import xp
+
+from .. import Unavailable
+
+FOLDER = Path(__file__).parent
+RawModule = getattr(xp, "RawModule", None)  # CuPy's compiler and loader
+
+
+def source(name: str) -> str:
+    """The text of ``name.cu``, after the functions that all sources may use.
+
+    It is one text, for CuPy keeps compiled code by the text alone: of a header that changed it
+    would not know.
+    """
+    return "".join((FOLDER / file).read_text() for file in ("device.cuh", f"{name}.cu"))
+
+
+@functools.cache
+def module(name: str, *options: str) -> Any:
+    """The kernels of ``name.cu``; ``options`` are those of the compiler, such as ``-DWIDE=1``.
+
+    Raises ``Unavailable`` where it does not compile for this card.
+    """
+    if RawModule is None:
+        raise Unavailable("this array library compiles no CUDA")
+    try:
+        compiled = RawModule(code=source(name), options=("-std=c++17", *options))
+        compiled.compile()
+    except Exception as error:  # of the compiler, its installation, or the driver
+        reason = str(error).strip().splitlines()
+        raise Unavailable(f"{name}.cu does not compile here: {reason[-1:]}") from error
+    return compiled
