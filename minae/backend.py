@@ -1,8 +1,9 @@
 """The array library, chosen once at import: NumPy, or CuPy on a GPU.
 
 ``MINAE_BACKEND`` is ``numpy`` (the default), ``cupy``, or ``auto`` (CuPy if it is installed and
-finds a device, else NumPy). Everything else in minae writes ``xp.``; whatever the two libraries do
-differently is one function of this file, the only one that names CuPy.
+finds a device, else NumPy; it says which). ``MINAE_DEVICE`` is the number of the GPU (``gpu.py``
+finds it). Everything else in minae writes ``xp.``; whatever the two libraries do differently is one
+function of this file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import numpy
@@ -23,26 +26,35 @@ def _choose(wanted: str) -> Any:
         return numpy
     if wanted not in ("cupy", "auto"):
         raise ValueError(f"MINAE_BACKEND is {wanted!r}; choose numpy, cupy or auto")
-    try:
-        import cupy
+    from . import gpu
 
-        if cupy.cuda.runtime.getDeviceCount() > 0:
-            return cupy
-        reason = "no CUDA device was found"
-    except Exception as error:  # a broken driver raises CuPy's own classes, not only ImportError
-        reason = f"{type(error).__name__}: {error}"
-    if wanted == "auto":
+    try:
+        return gpu.find(os.environ.get("MINAE_DEVICE", "0"), say=wanted == "auto")
+    except ImportError as error:
+        if wanted == "cupy":
+            raise ImportError(f"MINAE_BACKEND=cupy, but {error}; or unset MINAE_BACKEND") from error
+        print(f"minae: on NumPy, since {error}", file=sys.stderr)
         return numpy
-    raise ImportError(
-        f"MINAE_BACKEND=cupy, but CuPy cannot be used ({reason}). Install it for your driver, "
-        'pip install "minae[cuda12]" or "minae[cuda13]", or unset MINAE_BACKEND to run on NumPy.'
-    )
 
 
 xp: Any = _choose(os.environ.get("MINAE_BACKEND", "numpy"))
 """The array library at work: ``numpy`` or ``cupy``, as ``MINAE_BACKEND`` says at import."""
 name: str = xp.__name__
-ndarray: type = xp.ndarray
+ndarray: Any = xp.ndarray
+device = int(os.environ.get("MINAE_DEVICE", "0")) if name == "cupy" else None
+
+
+class CaptureError(RuntimeError):
+    """A step that cannot be captured, for what it does: see ``minae.capture``."""
+
+
+capturing: ContextVar[Any] = ContextVar("capturing", default=None)  # the step being captured
+
+
+def not_captured(what: str) -> None:
+    """Raise CaptureError if a step is being captured, which must not do ``what``."""
+    if capturing.get() is not None:
+        raise CaptureError(f"a captured step cannot {what}: do it outside, before or after")
 
 
 def describe(value: Any) -> str:
@@ -90,6 +102,12 @@ def asarray(value: Any, dtype: Any = None) -> Array:
         raise TypeError(f"{describe(value)} holds no real numbers")
     if isinstance(value, numpy.ma.MaskedArray):
         raise TypeError("a masked array would lose its mask here; pass x.filled(value)")
+    if xp is not numpy:
+        if isinstance(value, numpy.ndarray) and value.ndim:
+            not_captured("bring arrays from the host (make them device arrays first)")
+        elif isinstance(value, ndarray) and value.device.id != device:
+            where = f"is on GPU {value.device.id}, minae on {device}"
+            raise ValueError(f"{describe(value)} {where}: copy it, or choose with MINAE_DEVICE")
     return xp.asarray(value, dtype=dtype)
 
 
@@ -106,13 +124,33 @@ def shared(value: Any) -> Any:
 
 
 def asnumpy(value: Array) -> Any:
-    """The array in the host's memory: itself on NumPy, a copy on CuPy."""
-    return value if name == "numpy" else xp.asnumpy(value)
+    """The array in the host's memory: itself on NumPy; a copy from CuPy, which waits for it."""
+    if xp is numpy or isinstance(value, numpy.ndarray):
+        return value
+    not_captured("copy to the host (.item(), .numpy(), float(x), print, if x)")
+    return xp.asnumpy(value)
+
+
+def beside(value: Any, target: Array) -> Array:
+    """``value`` as an array where ``target`` is, which may be the host."""
+    return asnumpy(value) if isinstance(target, numpy.ndarray) else asarray(value)
 
 
 def quiet() -> AbstractContextManager:
     """Let overflow and division by zero pass in silence. CuPy never warns, and has no errstate."""
     return numpy.errstate(all="ignore") if xp is numpy else nullcontext()
+
+
+def count(codes: Array, number: int) -> Array:
+    """How often each of the integers 0 to ``number - 1`` occurs in ``codes`` (N,): (number,).
+
+    All must be in that range.
+    """
+    if xp is numpy:
+        return numpy.bincount(codes, minlength=number)
+    counts = xp.zeros(number, "uint64")  # CuPy's bincount waits for the largest code
+    xp.add.at(counts, codes, 1)
+    return counts.astype("int64")
 
 
 def sum_segments(rows: Array, first: Array) -> Array:

@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from .backend import Array, asarray, describe, ndarray, operand, xp
+from .backend import Array, CaptureError, asarray, capturing, describe, ndarray, operand, xp
 from .debugging import check_gradient, check_result, debugging, place, users_line
 from .op import Op, Rule
 
@@ -178,6 +178,8 @@ def stamp(tensor: Tensor) -> None:
     """Note that the array was written in place: graphs that have read it are stale from now on."""
     share_writes(tensor, tensor)
     tensor.written[0] = tick()
+    if (graph := capturing.get()) is not None:
+        graph.written[id(tensor)] = tensor
 
 
 def share_writes(tensor: Tensor, view: Tensor) -> None:
@@ -383,9 +385,13 @@ def grad(
 def backward(y: Tensor, seed: Any = None, retain_graph: bool = False) -> None:
     """Add the gradient of ``y`` to the ``.grad`` of every leaf; see ``Tensor.backward``."""
     start = _seed(y, seed, create_graph=False)
-    taken = set[int]()
+    taken, graph = set[int](), capturing.get()
     for leaf, gradient in pull_back(y, start, (), False, retain_graph).items():
         gradient = _own(gradient, taken)
+        if graph is not None:
+            if leaf.grad is not None and leaf not in graph.leaves:
+                raise CaptureError("a captured step clears its gradients: optimizer.zero_grad()")
+            graph.leaves.add(leaf)
         leaf.grad = gradient if leaf.grad is None else xp.asarray(leaf.grad + gradient)
 
 

@@ -6,12 +6,14 @@ walk the parameters. All of it happens in place; graphs that have read a paramet
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import kernels
 from .backend import Array, asarray, asnumpy, describe, keep_memory, numpy, xp
+from .capture import each_time, live, made_in_step
 from .engine import stamp
 from .tensor import Tensor
 
@@ -65,16 +67,33 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
+        moved = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        made_in_step(self.parameters[i] for i in moved)
+        each_time(lambda: self._count(moved))
+        rate = live(self._rate)
+        steps: dict[int, Any] = {}  # the number of this step, by that of the one before
+        for i in moved:
+            p, count = self.parameters[i], self.steps[i]
+            g: Any = p.grad
+            if g.shape != p.shape:
+                raise ValueError(f"{describe(p)} has a gradient {describe(g)}")
+            if count not in steps:
+                steps[count] = live(functools.partial(self._step, i))
+            own = [arrays[i] for arrays in self.state.values()]
+            options = self.options[i] | {"lr": rate * self.options[i]["lr"]}
+            self.update(p.array, g, steps[count], *own, **options)
+            stamp(p)
+
+    def _rate(self) -> float:
         _check_rate(self.lr)
-        for i, p in enumerate(self.parameters):
-            if p.grad is not None:
-                if p.grad.shape != p.shape:
-                    raise ValueError(f"{describe(p)} has a gradient {describe(p.grad)}")
-                self.steps[i] += 1
-                own = [arrays[i] for arrays in self.state.values()]
-                options = self.options[i] | {"lr": self.lr * self.options[i]["lr"]}
-                self.update(p.array, p.grad, self.steps[i], *own, **options)
-                stamp(p)
+        return self.lr
+
+    def _step(self, i: int) -> int:
+        return self.steps[i]
+
+    def _count(self, moved: list[int]) -> None:
+        for i in moved:
+            self.steps[i] += 1
 
     def update(self, p: Array, g: Array, step: int, *state: Any, **options: Any) -> None:
         """Change one parameter, in place, by its gradient and its own state, in its nth step."""

@@ -1,20 +1,30 @@
 """The default random generator, and the draws that minae makes.
 
-Everything is drawn by NumPy on the host and then moved to the backend, so that a seed means the
-same numbers on a CPU and on a GPU. Every function that draws takes ``rng``, a
-``numpy.random.Generator``; without one it uses the default generator, which ``seed`` sets. There is
-one for the process, and ``using`` puts another in its place, for one thread or task.
+Every function that draws takes ``rng``, a ``numpy.random.Generator``; without one it uses the
+default generator, which ``seed`` sets. There is one for the process, and ``using`` puts another in
+its place, for one thread or task.
+
+``normal`` and ``uniform`` draw on the host and move the numbers to the backend, so that a seed
+gives a model the same start on a CPU and on a GPU. What is drawn again in each training step, the
+``noise``, is drawn where it is used: on a GPU by a counter-based generator, Philox (Salmon et al.
+2011), whose key and counter are on the device. ``seed`` sets these too, and under an ``rng`` or
+``using`` each draw takes its key from that generator.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .backend import Array, asarray, numpy
+from .backend import Array, asarray, asnumpy, not_captured, numpy, xp
+
+# On a device: the key and the counter of its noise, changed in place alone (see capture).
+_philox = None if xp is numpy else xp.asarray(numpy.array([secrets.randbits(64), 0], "uint64"))
 
 
 @functools.cache  # made at the first draw: NumPy imports its random module no sooner
@@ -47,20 +57,33 @@ def seed(number: int) -> None:
     """Restart the default generator: from here on every draw is determined by ``number``."""
     bits = default_generator().bit_generator
     bits.state = type(bits)(number).state
+    if _philox is not None:
+        key = numpy.random.SeedSequence(number).generate_state(1, "uint64")
+        _philox[...] = asarray(numpy.array([key[0], 0], "uint64"))
 
 
 def get_state() -> dict[str, Any]:
     """The state of the default generator, a dictionary of integers and strings for a checkpoint."""
-    return dict(default_generator().bit_generator.state)
+    state = dict(default_generator().bit_generator.state)
+    return state if _philox is None else state | {"philox": asnumpy(_philox).tolist()}
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Continue the default generator from what ``get_state`` gave."""
+    """Continue the default generator from what ``get_state`` gave.
+
+    Of a state from NumPy, noise on a GPU starts anew.
+    """
+    state = dict(state)
+    noise = state.pop("philox", None)
     default_generator().bit_generator.state = state
+    if _philox is not None:
+        start = [generator(None).integers(1 << 63), 0] if noise is None else noise
+        _philox[...] = asarray(numpy.array(start, "uint64"))
 
 
 def generator(rng: Any) -> numpy.random.Generator:
     """``rng`` itself, or the default generator where it is None."""
+    not_captured("draw from a NumPy generator")
     if rng is None:
         return default_generator()
     if not hasattr(rng, "standard_normal"):
@@ -80,3 +103,37 @@ def uniform(
     """Numbers spread evenly over [low, high)."""
     draws = generator(rng).random(shape, dtype=dtype)
     return asarray((low + (high - low) * draws).astype(dtype, copy=False))
+
+
+# --- Noise: drawn where it is used ---------------------------------------------------------------
+
+
+def normal_noise(shape: Any, dtype: Any = "float32", rng: Any = None) -> Array:
+    """Gaussian numbers of mean 0 and deviation 1, drawn where the backend computes."""
+    if _philox is None:
+        return normal(shape, 1.0, dtype, rng)
+    return _drawn("normal", shape, dtype, rng)
+
+
+def uniform_noise(shape: Any, dtype: Any = "float32", rng: Any = None) -> Array:
+    """Numbers spread evenly over [0, 1), drawn where the backend computes."""
+    if _philox is None:
+        return uniform(shape, 0.0, 1.0, dtype, rng)
+    return _drawn("uniform", shape, dtype, rng)
+
+
+def integer_noise(high: int, shape: Any, rng: Any = None) -> Array:
+    """Integers in [0, high), drawn where the backend computes."""
+    if _philox is None:
+        return generator(rng).integers(high, size=shape)
+    return (uniform_noise(shape, "float64", rng) * high).astype("int64")
+
+
+def _drawn(kind: str, shape: Any, dtype: Any, rng: Any) -> Array:
+    from . import kernels
+
+    state = _philox
+    if rng is not None or _in_place.get() is not None:
+        state = asarray(numpy.array([generator(rng).integers(1 << 63), 0], "uint64"))
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    return getattr(kernels, kind)(state, math.prod(shape), dtype).reshape(shape)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import minae.engine as engine
+import minae.faults as faults
 import minae.functional as functional
 import minae.ops as ops
 
@@ -113,24 +114,26 @@ class Tensor:
 
     def numpy(self) -> Any:
         """The entries as a NumPy array: shared memory on NumPy, a copy from a GPU."""
+        faults.settle()
         return asnumpy(self.array)
 
     def item(self) -> float | int | bool:
         """The one entry as a Python number."""
-        return self.array.item()
+        array = self.numpy() if self.dtype.kind in "iu" else faults.fetch(self.array)[0]
+        return array.item()
 
     def tolist(self) -> Any:
         """The entries as nested lists of Python numbers."""
-        return self.array.tolist()
+        return self.numpy().tolist()
 
     def __bool__(self) -> bool:
-        return bool(self.array)
+        return bool(self.numpy())
 
     def __float__(self) -> float:
-        return float(self.array)
+        return float(self.item())
 
     def __int__(self) -> int:
-        return int(self.array)
+        return int(self.item())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.requires_grad:

@@ -10,12 +10,15 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from .backend import quiet
+from .backend import CaptureError, quiet, xp
+from .capture import capture
 from .data import batches
+from .faults import check, fetch
 from .optim import Optimizer
 from .run import Run
 
@@ -52,18 +55,16 @@ def fit(
         run.write("config.json", run.config)  # which may be new, now that the checkpoint fits
         stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
         saved = time.monotonic()
+        take = _step(model, optimizer)
         bar = progress(done, last, out or sys.stdout)
         with bar as show, interrupts() as asked:
             for step, (epoch, batch) in enumerate(stream, done + 1):
                 started = time.perf_counter()
                 if schedule:
                     optimizer.lr = schedule(step - 1)
-                loss, figures = _loss(model, batch, step, run.saved)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                row = _taken(take, batch, step, run.saved)
                 seconds = time.perf_counter() - started
-                run.log({"step": step, "epoch": epoch + 1, "loss": loss.item(), **figures}, seconds)
+                run.log({"step": step, "epoch": epoch + 1, **row}, seconds)
                 show(run.history[-1], len(batch), seconds)
                 stop = asked()
                 if stop or step == last or time.monotonic() - saved > SAVE_EVERY:
@@ -83,11 +84,38 @@ def _stream(images: Any, batch_size: int, seed: int, done: int) -> Iterator[tupl
             done += 1
 
 
-def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str, Any]]:
-    try:
+def _step(model: Any, optimizer: Optimizer) -> Callable[[Any], tuple[Any, dict[str, Any]]]:
+    """The step that is taken with each batch: on a GPU as one graph, where that can be."""
+
+    def step(batch: Any) -> tuple[Any, dict[str, Any]]:
         loss, figures = model.loss(batch)
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()}")
+        bad, what = ~xp.isfinite(loss.data), "the loss is not finite"
+        check(bad, FloatingPointError, what, lambda: f"the loss is {loss.item()}")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach(), figures
+
+    graph = capture(step)
+
+    def take(batch: Any) -> tuple[Any, dict[str, Any]]:
+        nonlocal graph
+        try:
+            return graph(batch)
+        except CaptureError as error:
+            warnings.warn(f"steps are launched kernel by kernel: {error}", RuntimeWarning, 3)
+            graph = step
+            return step(batch)
+
+    return take
+
+
+def _taken(take: Callable[..., Any], batch: Any, step: int, saved: int) -> dict[str, Any]:
+    """What a step reports, as numbers."""
+    try:
+        loss, figures = take(batch)
+        arrays = {name: x for name, x in figures.items() if hasattr(x, "shape")}
+        found = fetch(loss, *arrays.values())
     except FloatingPointError as error:
         raise FloatingPointError(
             f"{error}, at step {step}: lower the learning rate, or find the first NaN with --debug;"
@@ -95,7 +123,8 @@ def _loss(model: Any, batch: Any, step: int, saved: int) -> tuple[Any, dict[str,
         ) from error
     if taken := figures.keys() & {"step", "epoch", "loss"}:
         raise ValueError(f"a model reports {', '.join(sorted(taken))}, which the loop does itself")
-    return loss, figures
+    numbers = [x.item() if x.size == 1 else x for x in found]
+    return {"loss": numbers[0], **figures, **dict(zip(arrays, numbers[1:]))}
 
 
 # --- Progress: show(row, images, seconds) after each step ---------------------------------------

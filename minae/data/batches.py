@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..backend import Array, asarray, describe, numpy
+from ..faults import check
+from ..transfer import uploads
 
 
 def batch_indices(
@@ -32,7 +34,7 @@ def batches(images: Any, size: int, *, seed: int, epoch: int, start: int = 0) ->
     raised.
     """
     order = batch_indices(len(images), size, seed=seed, epoch=epoch, start=start)
-    return (pixels(images[chosen]) for chosen in order)
+    return map(pixels, uploads(images[chosen] for chosen in order))
 
 
 def pixels(images: Any) -> Array:
@@ -46,6 +48,6 @@ def pixels(images: Any) -> Array:
         return images.astype("float32") / 255
     if images.dtype.kind != "f":
         raise TypeError(f"images must be uint8, or floats in [0, 1]; got {describe(images)}")
-    if not bool(((images >= 0) & (images <= 1)).all()):  # NaN is on neither side
-        raise ValueError("images hold NaN or leave [0, 1]: divide by 255, or pass uint8")
+    outside = ~((images >= 0) & (images <= 1))  # so is NaN
+    check(outside, ValueError, "images hold NaN or leave [0, 1]: divide by 255, or pass uint8")
     return images.astype("float32", copy=False)

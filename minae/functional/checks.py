@@ -7,6 +7,7 @@ from typing import Any
 
 from ..backend import Array, asarray, describe, expect, numpy, xp
 from ..engine import entries
+from ..faults import check
 
 
 def integers(values: Any, count: int, name: str, besides: int | None = None) -> Array:
@@ -20,8 +21,8 @@ def integers(values: Any, count: int, name: str, besides: int | None = None) -> 
     outside = (array < 0) | (array >= count)
     if besides is not None:
         outside &= array != besides
-    if outside.any():
-        raise ValueError(f"{name} must be in [0, {count}), got {int(array[outside][0])}")
+    wanted = f"{name} must be in [0, {count})"
+    check(outside, ValueError, wanted, lambda: f"{wanted}, got {int(array[outside][0])}")
     return array
 
 

@@ -51,7 +51,7 @@ def checkpoint(function: Callable[..., Any], *xs: Any) -> Any:
     comes both times from one seed, which the default generator draws; changes to buffers happen
     twice. Raises TypeError where it returns anything but one Tensor or array.
     """
-    seed = int(random.default_generator().integers(1 << 63))
+    seed = int(random.generator(None).integers(1 << 63))
 
     def run() -> Any:
         with random.using(numpy.random.default_rng(seed)):

@@ -11,6 +11,7 @@ import minae.ops as ops
 
 from ..backend import Array, asarray, describe, expect, xp
 from ..engine import elementwise, entries
+from ..faults import DEFERRED, check
 from .checks import floats, integers, same_shape
 from .rearranging import take
 from .statistics import mean, norm
@@ -84,8 +85,8 @@ def binary_cross_entropy(
     """
     same_shape(prediction, target)
     p = entries(prediction)
-    if not bool(((p >= 0) & (p <= 1)).all()):  # NaN is on neither side
-        raise ValueError("predictions must be probabilities in [0, 1]: apply sigmoid first")
+    outside = ~((p >= 0) & (p <= 1))  # so is NaN
+    check(outside, ValueError, "predictions must be probabilities in [0, 1]: apply sigmoid first")
     loss = -(target * bounded_log(prediction) + (1 - target) * bounded_log(1 - prediction))
     return _reduce(loss if weight is None else loss * _given(weight, prediction), reduction)
 
@@ -134,7 +135,7 @@ def nll_loss(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
     counted = labels != ignore_index
-    everything = bool(counted.all())
+    everything = not DEFERRED and bool(counted.all())
     if not everything:
         labels = xp.where(counted, labels, 0)
     if weight is not None:

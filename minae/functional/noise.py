@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import xp
-from ..random import uniform
+from ..random import uniform_noise
 from .checks import dropping, floats
 
 
@@ -16,5 +16,5 @@ def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
     ``0 <= p < 1``.
     """
     x, p = floats(x), dropping(p)
-    kept = uniform(x.shape, rng=rng) >= p
+    kept = uniform_noise(x.shape, rng=rng) >= p
     return x * (kept * xp.asarray(1 / (1 - p), x.dtype))

@@ -9,6 +9,7 @@ from typing import Any
 
 import minae.ops as ops
 
+from .. import backend
 from ..backend import Array, asarray, expect, put_last, quiet, xp
 from ..engine import entries
 from .checks import booleans, floats, integers
@@ -142,7 +143,7 @@ def segment_mean(x: Any, segments: Any, count: int) -> Any:
     ``segments``, shapes and errors are those of ``segment_sum``.
     """
     x, segments = floats(x), _segments(x, segments, count)
-    sizes = xp.bincount(segments.ravel(), minlength=count).astype(x.dtype)
+    sizes = backend.count(segments.ravel(), count).astype(x.dtype)
     total = segment_sum(x, segments, count)
     return total / xp.maximum(sizes, 1).reshape(count, *(1,) * (len(total.shape) - 1))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..backend import Array, describe, expect, xp
+from ..backend import Array, count, describe, expect, xp
 from ..data import pixels
 from ..engine import entries, no_grad
 from ..functional import mse_loss
@@ -88,14 +88,15 @@ class VQVAE(Module):
         return Reconstruction(self.decoder(quantized.values), quantized)
 
     def loss(self, images: Any) -> tuple[Any, dict[str, Any]]:
-        """What to minimise, a Tensor, and what to report of it: floats by name."""
+        """What to minimise, a Tensor, and what to report of it: numbers by name, in arrays or
+        Tensors without dimensions, which nobody need wait for."""
         images = pixels(self._fitting(images))
         reconstruction, quantized = self(images)
         error = mse_loss(reconstruction, images)
-        active = int(xp.count_nonzero(xp.bincount(quantized.codes.ravel())))
+        counts = count(quantized.codes.ravel(), len(self.quantizer.codebook))
         figures = {
-            "mse": error.item(), "vq_loss": quantized.loss.item(),
-            "perplexity": float(quantized.perplexity), "active_codes": active,
+            "mse": error.detach(), "vq_loss": quantized.loss.detach(),
+            "perplexity": quantized.perplexity, "active_codes": xp.count_nonzero(counts),
         }
         return error + quantized.loss, figures
 
@@ -127,7 +128,7 @@ class VQVAE(Module):
             codes = self._codes(block)
             difference = self._drawn(codes) - block
             total += float((difference * difference).sum(dtype="float64"))
-            counts += xp.bincount(codes.ravel(), minlength=len(counts))
+            counts += count(codes.ravel(), len(counts))
         return {
             "mse": total / images.size, "perplexity": float(perplexity(counts)),
             "active_codes": int(xp.count_nonzero(counts)), "code_counts": counts.tolist(),

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
 from typing import Any, Self
 
-from ..backend import Array, asarray, asnumpy, describe, ndarray, numpy
+from ..backend import Array, asarray, asnumpy, beside, describe, ndarray, numpy
 from ..engine import entries, stamp
 from ..tensor import Tensor
+
+ARRAYS = (ndarray, numpy.ndarray)  # one and the same on NumPy
 
 
 class Module:
@@ -24,10 +26,11 @@ class Module:
                 self.calls += 1
                 return x * self.factor
 
-    Tensors that need gradients are parameters; other Tensors and arrays are buffers, so a frozen
-    parameter is one. Both are found in attributes, and in lists, tuples and dicts of them, at any
-    depth; what is found by two ways counts once. Numbers and strings are configuration, not state,
-    and so is the recorded result of an op.
+    Tensors that need gradients are parameters; other Tensors and arrays (of the backend, or of
+    NumPy for what the host decides by) are buffers, so a frozen parameter is one. Both are found in
+    attributes, and in lists, tuples and dicts of them, at any depth; what is found by two ways
+    counts once. Numbers and strings are configuration, not state, and so is the recorded result of
+    an op.
     """
 
     training = True
@@ -120,7 +123,7 @@ class Module:
             raise ValueError(f"the state does not fit {type(self).__name__}:\n  "
                              + "\n  ".join(problems))
         for name, target in own.items():
-            entries(target)[...] = new[name]
+            entries(target)[...] = beside(new[name], entries(target))
             if type(target) is Tensor:
                 stamp(target)
 
@@ -151,7 +154,7 @@ class Module:
 
 def _below(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Every Module, Tensor and array in ``value``, each once, the outer before the inner."""
-    if not isinstance(value, (Module, Tensor, ndarray, dict, list, tuple)) or id(value) in seen:
+    if not isinstance(value, (Module, Tensor, *ARRAYS, dict, list, tuple)) or id(value) in seen:
         return
     seen.add(id(value))
     items: Any = ()
@@ -162,7 +165,7 @@ def _below(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, (list, tuple)):
         items = enumerate(value)
     recorded = getattr(value, "node", None) is not None  # the result of an op is no state
-    if isinstance(value, (Module, Tensor, ndarray)) and not recorded:
+    if isinstance(value, (Module, Tensor, *ARRAYS)) and not recorded:
         yield name, value
     for key, item in list(items):
         yield from _below(item, f"{name}.{key}" if name else str(key), seen)
@@ -174,7 +177,7 @@ def _cast(value: Any, dtype: Any, done: dict[int, Any]) -> Any:
     if id(value) in done:
         return done[id(value)]
     done[id(value)] = value
-    floats = isinstance(entries(value), ndarray) and entries(value).dtype.kind == "f"
+    floats = isinstance(entries(value), ARRAYS) and entries(value).dtype.kind == "f"
     if type(value) is Tensor:
         if floats and value.node is None:
             value.array, value.grad = value.array.astype(dtype), None

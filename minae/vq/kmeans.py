@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import kernels
+from .. import backend, kernels
 from ..backend import Array, asarray, xp
 from ..random import generator
 
@@ -25,7 +25,7 @@ def kmeans(
     centres = vectors[asarray(start, "int64")]
     codes, distances = kernels.nearest(vectors, centres)
     for _ in range(iterations):
-        sizes = xp.bincount(codes, minlength=count)
+        sizes = backend.count(codes, count)
         sums = kernels.scatter_sum(vectors, codes, count)
         farthest = vectors[xp.argsort(-distances, kind="stable")[:count]]
         empty = sizes == 0
@@ -35,4 +35,4 @@ def kmeans(
             sums / xp.maximum(sizes, 1)[:, None].astype(sums.dtype),
         )
         codes, distances = kernels.nearest(vectors, centres)
-    return centres, xp.bincount(codes, minlength=count)
+    return centres, backend.count(codes, count)

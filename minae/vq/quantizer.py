@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import kernels
-from ..backend import Array, asarray, expect, xp
+from ..backend import Array, capturing, count, expect, numpy, xp
+from ..capture import NotYet
 from ..engine import entries, stamp
+from ..faults import check
 from ..functional import embedding, mse_loss
 from ..functional.checks import integers
 from ..nn.module import Module
-from ..random import generator, normal
+from ..random import integer_noise, normal
 from ..tensor import Tensor
 from .kmeans import kmeans
 from .straight_through import straight_through
@@ -75,7 +77,8 @@ class VectorQuantizer(Module):
         self.codebook = Tensor(normal((codes, features), rng=rng), requires_grad=True)
         self.use = xp.ones(codes, "float32")  # a moving average of the vectors per batch
         self.batches = xp.zeros(1, "int64")  # that it has averaged
-        self.placed = xp.full(1, 0 if init == "kmeans" else codes)  # codewords k-means has set
+        # Codewords that k-means has set: on the host, since it decides what is done.
+        self.placed = numpy.full(1, 0 if init == "kmeans" else codes)
         self.commitment, self.decay, self.revive = commitment, decay, revive
 
     def forward(self, x: Any) -> Quantized:
@@ -84,12 +87,12 @@ class VectorQuantizer(Module):
         vectors = entries(x).reshape(-1, self._features(x))
         if self.training and not len(vectors):
             raise ValueError("there are no vectors to learn from")
-        if not bool(xp.isfinite(vectors).all()):
-            raise FloatingPointError("the vectors to be quantized are not finite")
+        bad = ~xp.isfinite(vectors)
+        check(bad, FloatingPointError, "the vectors to be quantized are not finite")
         if self.training:
             self._place(vectors)
         codes = self.encode(x)
-        counts = xp.bincount(codes.ravel(), minlength=len(self.codebook))
+        counts = count(codes.ravel(), len(self.codebook))
         replaced, loss = self._replace(x, codes)
         values = straight_through(x, replaced)
         if self.training:
@@ -134,19 +137,21 @@ class VectorQuantizer(Module):
 
     def _learn(self, vectors: Array, codes: Array, counts: Array) -> None:
         """What the codebook learns without a gradient: here only how much each code is used."""
-        self.use += (1 - self._decay()) * (counts.astype("float32") - self.use)
+        newness = (1 - self._decay()).astype(self.use.dtype)
+        self.use += newness * (counts.astype(self.use.dtype) - self.use)
         self.batches += 1
 
-    def _decay(self) -> float:
-        """What an average keeps of its past when the next batch comes."""
-        seen = int(self.batches[0])
-        return min(self.decay, (1 + seen) / (10 + seen))
+    def _decay(self) -> Array:
+        """What an average keeps of its past when the next batch comes: (1,)."""
+        return xp.minimum(self.decay, (1 + self.batches) / (10 + self.batches))
 
     def _place(self, vectors: Array) -> None:
         """Set codewords not placed yet to centres of ``vectors``, until all are."""
-        placed, count = int(self.placed[0]), len(self.codebook)
-        if placed < count:
-            new = min(count - placed, max(1, len(vectors) // ROWS_PER_CODE))
+        placed, codes = int(self.placed[0]), len(self.codebook)
+        if placed < codes:
+            if capturing.get() is not None:
+                raise NotYet("k-means still places codewords: capture a later step")
+            new = min(codes - placed, max(1, len(vectors) // ROWS_PER_CODE))
             centres, sizes = kmeans(vectors, new)
             book = self.codebook.array
             book[placed : placed + new] = centres
@@ -161,7 +166,7 @@ class VectorQuantizer(Module):
             return
         even = self.use.mean()
         dead = self.use < self.revive * even
-        drawn = asarray(generator(None).integers(len(vectors), size=len(dead)))
+        drawn = integer_noise(len(vectors), len(dead))
         book = self.codebook.array
         book[...] = xp.where(dead[:, None], vectors[drawn], book)
         self.use[...] = xp.where(dead, even, self.use)
@@ -188,7 +193,7 @@ class VectorQuantizerEMA(VectorQuantizer):
         return chosen, self.commitment * mse_loss(x, chosen)
 
     def _learn(self, vectors: Array, codes: Array, counts: Array) -> None:
-        newness = 1 - self._decay()
+        newness = (1 - self._decay()).astype(self.use.dtype)
         super()._learn(vectors, codes, counts)
         book = self.codebook.array
         sums = kernels.scatter_sum(vectors, codes, len(book))

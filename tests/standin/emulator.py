@@ -69,7 +69,8 @@ def _held(value: object, declared: str, kernel: str) -> numpy.ndarray:
     """A value of the declared type in memory: of an array its address."""
     pointer = declared.endswith("*")
     dtype = numpy.dtype(TYPES[re.sub(r"\bconst\b|\*", "", declared).strip()])
-    if type(value) in (bool, int, float) or isinstance(value, numpy.generic):  # which CuPy passes as 8 bytes (bool: 1)
+    if type(value) in (bool, int, float) or isinstance(value, numpy.generic):
+        # of Python's numbers CuPy makes int64 and float64, too
         given = numpy.asarray(value)
     elif pointer:
         if value.dtype != dtype:
@@ -96,7 +97,8 @@ def _compiled(code: str, options: tuple[str, ...]) -> tuple[ctypes.CDLL, dict[st
     )
     signatures, wrappers = {}, []
     for name, parameters in SIGNATURE.findall(text):
-        declared = [p.replace("__restrict__", "").replace("*", "* ") for p in parameters.split(",") if p.strip()]
+        parameters = parameters.replace("__restrict__", "").replace("*", "* ")
+        declared = [p for p in parameters.split(",") if p.strip()]
         types = [re.sub(r"\s+\*", "*", p.rsplit(None, 1)[0].strip()) for p in declared]
         signatures[name] = types
         args = ", ".join(f"*(({t}*)args[{i}])" for i, t in enumerate(types))
