@@ -3,6 +3,7 @@
 - ``nearest``, ``prepare``: the exact nearest codeword. ``scatter_sum``: rows added up by code.
 - ``conv2d`` and its gradients ``conv2d_input`` (the transposed convolution), ``conv2d_weight``.
 - ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
+- ``uniform``, ``normal``: random numbers by a counter, for the device.
 
 Each calls the best form of it that this machine has, found at the first call. ``reference.py``
 defines them all in the NumPy API; the faster forms need Numba, and compile themselves when they are
@@ -29,7 +30,7 @@ from . import reference
 
 __all__ = [
     "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "erf", "form", "gate",
-    "nearest", "prepare", "relu", "scatter_sum", "sgd", "warm_up",
+    "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd", "uniform", "warm_up",
 ]  # fmt: skip
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
@@ -40,8 +41,8 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
 
 
 CUDA = {  # the same for CuPy
-    "relu": "cuda.updates",
-}
+    "relu": "cuda.updates", "uniform": "cuda.noise", "normal": "cuda.noise",
+}  # fmt: skip
 
 
 class Unavailable(Exception):
@@ -177,3 +178,13 @@ def adam(*args: Any, **options: Any) -> None:
 @functools.wraps(reference.erf)
 def erf(x: Any) -> Any:
     return form("erf")(x)
+
+
+@functools.wraps(reference.uniform)
+def uniform(state: Any, count: int, dtype: Any = "float32") -> Any:
+    return form("uniform")(state, count, dtype)
+
+
+@functools.wraps(reference.normal)
+def normal(state: Any, count: int, dtype: Any = "float32") -> Any:
+    return form("normal")(state, count, dtype)

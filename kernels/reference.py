@@ -13,6 +13,7 @@ from minae.backend import Array, expect, quiet, sum_segments, xp
 
 # Kernels too, in files of their own.
 from .error_function import erf  # noqa: F401
+from .noise import normal, uniform  # noqa: F401
 from .patches import conv2d, conv2d_input, conv2d_weight  # noqa: F401
 
 _SCORES = 1 << 20  # elements per block of `nearest`: 4 MB in float32

@@ -16,6 +16,7 @@ from .. import Unavailable
 
 FOLDER = Path(__file__).parent
 RawModule = getattr(xp, "RawModule", None)  # CuPy's compiler and loader
+THREADS = 256  # of a block, unless a kernel says otherwise
 
 
 def source(name: str) -> str:
@@ -42,3 +43,23 @@ def module(name: str, *options: str) -> Any:
         reason = str(error).strip().splitlines()
         raise Unavailable(f"{name}.cu does not compile here: {reason[-1:]}") from error
     return compiled
+
+
+def grid(size: int) -> tuple[int]:
+    """As many blocks as give each of ``size`` a thread."""
+    return (-(-size // THREADS),)
+
+
+def suffix(dtype: Any) -> str:
+    """How the kernels for this dtype end: float or double."""
+    return "float" if dtype == "float32" else "double"
+
+
+def flat(*arrays: Any) -> bool:
+    """Whether all have entries, of one shape and one dtype that is compiled for, in one line."""
+    first = arrays[0]
+    return all(
+        isinstance(a, xp.ndarray) and a.dtype in ("float32", "float64") and a.dtype == first.dtype
+        and a.shape == first.shape and a.size and a.flags.c_contiguous
+        for a in arrays
+    )  # fmt: skip
