@@ -3,7 +3,7 @@
 - ``nearest``, ``prepare``: the exact nearest codeword. ``scatter_sum``: rows added up by code.
 - ``conv2d`` and its gradients ``conv2d_input`` (the transposed convolution), ``conv2d_weight``.
 - ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
-- ``uniform``, ``normal``: random numbers by a counter, for the device.
+- ``uniform``, ``normal``: random numbers by a counter, for the device; ``flag``: what went wrong.
 
 Each calls the best form of it that this machine has, found at the first call. ``reference.py``
 defines them all in the NumPy API; the faster forms need Numba, and compile themselves when they are
@@ -29,8 +29,8 @@ from minae import backend
 from . import reference
 
 __all__ = [
-    "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "erf", "form", "gate",
-    "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd", "uniform", "warm_up",
+    "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "erf", "flag", "form",
+    "gate", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd", "uniform", "warm_up",
 ]  # fmt: skip
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
@@ -41,7 +41,8 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
 
 
 CUDA = {  # the same for CuPy
-    "relu": "cuda.updates", "uniform": "cuda.noise", "normal": "cuda.noise",
+    "relu": "cuda.updates", "gate": "cuda.updates", "sgd": "cuda.updates", "adam": "cuda.updates",
+    "flag": "cuda.updates", "uniform": "cuda.noise", "normal": "cuda.noise",
 }  # fmt: skip
 
 
@@ -188,3 +189,8 @@ def uniform(state: Any, count: int, dtype: Any = "float32") -> Any:
 @functools.wraps(reference.normal)
 def normal(state: Any, count: int, dtype: Any = "float32") -> Any:
     return form("normal")(state, count, dtype)
+
+
+@functools.wraps(reference.flag)
+def flag(word: Any, bad: Any, number: int) -> None:
+    form("flag")(word, bad, number)

@@ -6,7 +6,6 @@ Array functions, no Tensor. Work goes in blocks that stay in cache, and the heav
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 from minae.backend import Array, expect, quiet, sum_segments, xp
@@ -277,8 +276,9 @@ def sgd(
 
     Parameter p, gradient g and velocity v have one shape; p and v change. Without a velocity (None)
     there is no momentum. With ``nesterov`` it is ``p -= lr (g + decay p + momentum v)`` (eqs. 3
-    and 4).
+    and 4). ``lr`` may be an array of one number in float64: what a device reads when it steps.
     """
+    lr = _weak(lr, p)
     if decay:
         g = g + decay * p
     if velocity is not None:
@@ -299,7 +299,8 @@ def adam(
     averages of the gradient and of its square, which keep the shares ``betas`` of their past and
     are corrected for having started at 0 (not at all where ``step`` is inf); then
     ``p -= lr m' / (sqrt(v') + eps)``. With ``largest``, an array that changes too, the largest v so
-    far takes the place of v (Reddi et al. 2018, algorithm 2).
+    far takes the place of v (Reddi et al. 2018, algorithm 2). ``step`` and ``lr`` may be arrays of
+    one number in float64, as in `sgd`.
     """
     first, second = betas
     m *= first
@@ -309,10 +310,26 @@ def adam(
     if largest is not None:
         v = xp.maximum(largest, v, out=largest)
     divisor = xp.sqrt(v)
-    divisor /= math.sqrt(1 - second**step)
+    divisor /= _weak((1 - second**step) ** 0.5, p)
     divisor += eps
     update = m / divisor
-    update *= lr / (1 - first**step)
+    update *= _weak(lr / (1 - first**step), p)
     if decay:
-        p *= 1 - lr * decay
+        p *= _weak(1 - lr * decay, p)
     p -= update
+
+
+def _weak(number: Any, like: Array) -> Any:
+    """An array of one number in the dtype of another array; a number, which has none, as it is."""
+    return number.astype(like.dtype) if hasattr(number, "astype") else number
+
+
+# --- what went wrong, noted without a look ------------------------------------------------------
+
+
+def flag(word: Array, bad: Array, number: int) -> None:
+    """Make ``word``, an array of one int64, ``number`` where any of ``bad`` is True; in place.
+
+    A word that is not 0 stays: it tells of what went wrong first. The host waits for nothing.
+    """
+    word += ((word == 0) & bad.any()) * number

@@ -22,7 +22,7 @@ def sgd(
     if velocity is None or not (_flat(p, g, velocity) and _writable(p, velocity)):
         return reference.sgd(p, g, velocity, lr, momentum, decay, nesterov)
     ahead = momentum if nesterov else 0.0
-    _share(_sgd[p.dtype], (p, g, velocity), (lr, momentum, decay, ahead))
+    _share(_sgd[p.dtype], (p, g, velocity), (float(lr), momentum, decay, ahead))
 
 
 def adam(
@@ -32,7 +32,7 @@ def adam(
     """See ``reference.adam``."""
     if largest is not None or not (_flat(p, g, m, v) and _writable(p, m, v)):
         return reference.adam(p, g, m, v, step, lr, betas, eps, decay, largest)
-    first, second = betas
+    (first, second), step, lr = betas, float(step), float(lr)
     scale = lr / (1 - first**step)
     root = (1 - second**step) ** 0.5
     rest = 1 - first, 1 - second  # here, in float64: in float32 the second is off by 5e-5

@@ -1,5 +1,7 @@
 """Random numbers by a counter: their definition, and CUDA's form of it."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,11 @@ def test_no_bits_give_an_infinite_normal(array, numpy, state, dtype, monkeypatch
         monkeypatch.setattr(noise, "_words", lambda *_, words=words: words)
         x = numpy(reference.normal(state(), 2, dtype))
         assert np.isfinite(x).all() and np.hypot(*x) <= largest
+
+
+def test_a_word_of_zeros_gives_no_infinite_normal(cuda, array, numpy):
+    """Word 2 of this block, the radius of its second pair."""
+    state, block = (array([0, 3230741590], "uint64") for _ in range(2))
+    assert float(reference.uniform(block, 4)[2]) == 0
+    x = numpy(cuda("noise").normal(state, 4))
+    assert abs(np.hypot(*x[2:]) - math.sqrt(66 * math.log(2))) < 1e-5

@@ -131,6 +131,17 @@ def test_a_step_leaves_what_is_infinite_and_refuses_what_is_read_only(fast):
             step(p, np.ones(2), np.zeros(2), lr=0.1, momentum=0.9)
 
 
+def test_arrays_of_one_number_are_taken_for_numbers(fast):
+    results = []
+    for number in (lambda x: x, np.array):
+        p, g, m, v = draw(0, (5,), "f4")
+        v *= v
+        fast.sgd(p, g, m, number(0.1), 0.9)
+        fast.adam(p, g, m, v, number(2), number(0.1), (0.9, 0.99), 1e-8, 0.1)
+        results.append([p, m, v])
+    np.testing.assert_array_equal(*results)
+
+
 def test_numbers_are_taken_for_arrays(fast):
     assert fast.relu(-1.0) == 0 and fast.gate(2.0, -1.0) == 0 and fast.gate(2.0, 1.0) == 2
     x = np.ones(3, "f4")
