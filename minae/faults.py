@@ -52,7 +52,7 @@ def fetch(*values: Any) -> list[Any]:
     found, start = [], 1
     for array, part in zip(arrays, parts):
         entries, start = host[start : start + part.size], start + part.size
-        shape, dtype = numpy.shape(array), getattr(array, "dtype", "float64")
+        shape, dtype = getattr(array, "shape", ()), getattr(array, "dtype", "float64")
         found.append(entries.astype(dtype).reshape(shape))
     return found
 

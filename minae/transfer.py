@@ -43,7 +43,8 @@ class Slot:
         """Begin to copy, once what was here before has been copied and taken."""
         array = numpy.ascontiguousarray(array)
         if self.arrived is not None:
-            self.arrived.synchronize()  # of two arrays ago: long done
+            if not self.arrived.done:  # but of two arrays ago it is
+                self.arrived.synchronize()
             self.copying.wait_event(self.taken)
         if self.host is None or (self.host.shape, self.host.dtype) != (array.shape, array.dtype):
             memory = xp.cuda.alloc_pinned_memory(max(1, array.nbytes))

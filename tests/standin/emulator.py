@@ -56,6 +56,13 @@ class Function:
             raise TypeError(f"{self.name} takes {len(self.types)} arguments, got {len(args)}")
         if not 0 < numpy.prod(block) <= 1024 or not numpy.prod(grid) > 0 or shared_mem:
             raise ValueError(f"{self.name}: impossible {grid=}, {block=}, {shared_mem=}")
+        if any(hasattr(getattr(a, "data", None), "ptr") for a in args):
+            from cupy.array import run  # the stand-in, whose streams may capture the call
+
+            return run(self._launch, grid, block, *args)
+        self._launch(grid, block, *args)
+
+    def _launch(self, grid: tuple, block: tuple, *args: object) -> None:
         held = [_held(a, t, self.name) for a, t in zip(args, self.types)]
         pointers = (ctypes.c_void_p * len(held))(*[h.ctypes.data for h in held])
         sizes = [*grid, 1, 1][:3] + [*block, 1, 1][:3]
@@ -75,8 +82,7 @@ def _held(value: object, declared: str, kernel: str) -> numpy.ndarray:
     elif pointer:
         if value.dtype != dtype:
             raise TypeError(f"{kernel}: {value.dtype} for {declared}")
-        address = value.data.ptr if hasattr(value.data, "ptr") else value.ctypes.data
-        return numpy.asarray(address, "uint64")
+        return numpy.asarray(value.ctypes.data, "uint64")
     else:
         raise TypeError(f"{kernel}: {type(value).__name__} for {declared}")
     if pointer:

@@ -209,17 +209,21 @@ class Capsule:
 
 def run(function, *args, **options):
     """The result of a NumPy function, as arrays; a stream that captures keeps the call."""
-    given = []
+    given, stream = [], cuda.get_current_stream()
+    hosts = [_host(a, given) for a in args]
+    named = {name: _host(a, given) for name, a in options.items()}
+    if stream.captured is not None:
+        for each in given:
+            whole = each if each.base is None else each.base
+            stream.touch(whole._host, whole._memory.mem)
     with numpy.errstate(all="ignore"):
-        result = function(*[_host(a, given) for a in args],
-                          **{name: _host(a, given) for name, a in options.items()})  # fmt: skip
+        result = function(*hosts, **named)
     for each in given:
         if each._memory.device_id != cuda.get_device_id():
             raise ValueError("an array is on another device than the current one")
     result = _wrapped(result, given)
-    captured = cuda.get_current_stream().captured
-    if captured is not None:
-        captured.append(lambda: _again(function, args, options, result))
+    if stream.captured is not None:
+        stream.captured.append(lambda: _again(function, args, options, result))
     return result
 
 

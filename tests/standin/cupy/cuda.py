@@ -155,6 +155,7 @@ class Stream:
         self.null, self.is_non_blocking = null, non_blocking
         self.device_id, self.ptr = (-1 if null else get_device_id()), 0 if null else id(self)
         self.captured, self.broken, self._before = None, False, []
+        self._touched = {}  # arrays older than what is captured, with what they held before
 
     def use(self):
         _here.stream = self
@@ -190,6 +191,11 @@ class Stream:
             raise CUDARuntimeError(401)
         self.captured, self.broken = [], False
 
+    def touch(self, array, memory):
+        """Note an array that a captured launch may change: nothing is computed until the replay."""
+        if memory.captured is not self.captured and id(memory) not in self._touched:
+            self._touched[id(memory)] = array, array.copy()
+
     def is_capturing(self):
         return self.captured is not None
 
@@ -197,6 +203,9 @@ class Stream:
         if self.captured is None:
             raise CUDARuntimeError(401)
         launches, self.captured = self.captured, None
+        for array, entries in self._touched.values():
+            array[...] = entries
+        self._touched = {}
         if self.broken:
             raise CUDARuntimeError(901)
         return Graph(launches)
@@ -253,6 +262,7 @@ class Memory:
 
     def __init__(self, pool, size):
         self.pool, self.size, self.device_id = pool, size, get_device_id()
+        self.captured = get_current_stream().captured
 
     def __del__(self):
         self.pool._used -= self.size

@@ -1,0 +1,167 @@
+"""A captured step does what the step does, and says what it cannot do."""
+
+import numpy as np
+import pytest
+
+import minae
+from minae import backend, faults, nn, optim
+from minae import functional as F
+from minae.backend import CaptureError, capturing
+from minae.capture import Graph, capture
+
+device = pytest.mark.skipif(
+    not faults.DEFERRED, reason="for CuPy, or its stand-in, without MINAE_DEBUG_SYNC"
+)
+
+
+def trained(wrap, steps=8, sizes=None, make=optim.AdamW):
+    """What a small model is after some steps, which ``wrap`` may capture."""
+    minae.seed(3)
+    rng = np.random.default_rng(1)
+    model = nn.Sequential(
+        nn.Linear(6, 8, rng=rng), nn.BatchNorm1d(8), minae.relu, nn.Dropout(0.3),
+        nn.Linear(8, 3, rng=rng),
+    )  # fmt: skip
+    optimizer = make(model.parameters(), 0.05)
+    losses = []
+
+    def step(x, labels):
+        loss = F.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optim.clip_grad_norm(model.parameters(), 0.5)
+        optimizer.step()
+        return {"loss": loss}
+
+    step = wrap(step)
+    for i in range(steps):
+        n = (sizes or [5])[i % len(sizes or [5])]
+        optimizer.lr = 0.05 / (i + 1)
+        x = backend.asarray(rng.standard_normal((n, 6)).astype("f"))
+        labels = backend.asarray(rng.integers(0, 3, n))
+        losses.append(step(x, labels)["loss"])
+    return [loss.item() for loss in losses], model.state_dict(), optimizer.state_dict()
+
+
+@pytest.mark.parametrize("make", [optim.AdamW, lambda p, lr: optim.SGD(p, lr, momentum=0.9)])
+@pytest.mark.parametrize("sizes", [[5], [5, 3]])
+def test_a_captured_training_is_the_training(sizes, make):
+    plain, captured = trained(lambda step: step, 8, sizes, make), trained(capture, 8, sizes, make)
+    assert plain[0] == captured[0]
+    for one, other in zip(plain[1:], captured[1:]):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], name)
+
+
+@device
+def test_the_third_call_is_captured(array, monkeypatch):
+    made = []
+    monkeypatch.setattr("minae.capture.Graph", lambda *a: made.append(1) or Graph(*a))
+    ran = []
+    step = capture(lambda x: ran.append(1) or x + 1)
+    results = [step(array([float(i)])) for i in range(6)]
+    assert [r.tolist() for r in results] == [[i + 1.0] for i in range(6)]
+    assert len(ran) == 3 and len(made) == 1
+
+
+@device
+@pytest.mark.parametrize(("what", "step"), [
+    ("copy to the host", lambda x: minae.tensor(x[0]).item()),
+    ("copy to the host", lambda x: minae.tensor(x).numpy()),
+    ("cannot be captured", lambda x: x[x > 0]),
+    ("cannot be captured", lambda x: bool(x[0])),
+    ("NumPy generator", lambda x: F.dropout(x, 0.5, rng=np.random.default_rng(0))),
+    ("from the host", lambda x: x + backend.asarray(np.ones(2))),
+])  # fmt: skip
+def test_what_cannot_be_captured(array, what, step):
+    taken = capture(step)
+    x = array([1.0, 2.0])
+    taken(x), taken(x)
+    with pytest.raises(CaptureError, match=what):
+        taken(x)
+    assert capturing.get() is None
+    assert (x + 1).tolist() == [2.0, 3.0]  # nothing is captured any more
+
+
+@device
+def test_gradients_are_cleared_and_made_inside(array):
+    p = minae.tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([p], 0.1)
+    minae.mean(p * p).backward()
+    grows = capture(lambda x: minae.mean(p * x).backward())
+    grows(array([1.0])), grows(array([1.0]))
+    with pytest.raises(CaptureError, match="zero_grad"):
+        grows(array([1.0]))
+    steps = capture(lambda: optimizer.step())
+    steps(), steps()
+    with pytest.raises(CaptureError, match="backward"):
+        steps()
+
+
+@device
+def test_a_step_that_failed_leaves_numbers_as_they_were(array):
+    p = minae.tensor([1.0], requires_grad=True)
+    optimizer = optim.Adam([p], 0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        minae.mean(p * x).backward()
+        optimizer.step()
+        return bool(x[0])
+
+    taken = capture(step)
+    taken(array([1.0])), taken(array([1.0]))
+    before = p.tolist(), optimizer.state_dict()
+    with pytest.raises(CaptureError):
+        taken(array([1.0]))
+    assert p.tolist() == before[0]
+    after = optimizer.state_dict()
+    assert all((after[name] == before[1][name]).all() for name in after)
+
+
+@device
+def test_arguments_that_are_no_key_are_refused(array):
+    with pytest.raises(CaptureError, match="plain values"):
+        capture(lambda x, extra: x)(array([1.0]), [1])
+
+
+@device
+def test_a_graph_recorded_before_a_replay_is_stale(array):
+    p = minae.tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([p], 0.1)
+
+    @capture
+    def step(x):
+        optimizer.zero_grad()
+        minae.mean(p * x).backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(array([1.0]))
+    loss = (p * p).sum()
+    step(array([1.0]))
+    with pytest.raises(RuntimeError, match="written since"):
+        loss.backward()
+
+
+@device
+def test_noise_goes_on_in_replays_as_it_would_without(array):
+    def draws(wrap):
+        minae.seed(5)
+        drop = wrap(lambda x: F.dropout(x, 0.5))
+        return [drop(array(np.ones(50, "f"))).tolist() for _ in range(6)]
+
+    plain = draws(lambda step: step)
+    assert draws(capture) == plain
+    assert len({str(d) for d in plain}) == 6
+
+
+def test_on_numpy_the_step_is_the_step():
+    if backend.name != "numpy":
+        pytest.skip("for NumPy")
+
+    def step():
+        return 1
+
+    assert capture(step) is step
