@@ -122,6 +122,7 @@ from .ops import (
     where,
 )
 from .random import seed
+from .replay import capture
 from .tensor import Tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
@@ -130,10 +131,10 @@ __all__ = [
     "Tensor", "__version__", "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "adaptive_max_pool1d", "adaptive_max_pool2d", "add", "astype", "attention", "avg_pool1d",
     "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "broadcast_to", "causal_mask", "checkpoint", "clip", "concatenate", "conv1d", "conv2d",
-    "conv_transpose1d", "conv_transpose2d", "cos", "cosine_similarity", "cross_entropy", "cumsum",
-    "debug", "div", "dropout", "einsum", "elementwise", "elu", "embedding", "erf", "exp", "expm1",
-    "flip", "from_dlpack", "gelu", "gelu_tanh", "glu", "grad", "group_norm", "huber_loss",
+    "broadcast_to", "capture", "causal_mask", "checkpoint", "clip", "concatenate", "conv1d",
+    "conv2d", "conv_transpose1d", "conv_transpose2d", "cos", "cosine_similarity", "cross_entropy",
+    "cumsum", "debug", "div", "dropout", "einsum", "elementwise", "elu", "embedding", "erf", "exp",
+    "expm1", "flip", "from_dlpack", "gelu", "gelu_tanh", "glu", "grad", "group_norm", "huber_loss",
     "index_add", "index_update", "instance_norm", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
     "linear", "log", "log1mexp", "log1p", "log_sigmoid", "log_softmax", "logsumexp", "masked_fill",
     "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "min", "minimum", "mish",

@@ -13,8 +13,8 @@ from typing import Any
 
 from . import kernels
 from .backend import Array, asarray, asnumpy, describe, keep_memory, numpy, xp
-from .capture import each_time, live, made_in_step
 from .engine import stamp
+from .replay import each_time, live, made_in_step
 from .tensor import Tensor
 
 # --- All parameters ------------------------------------------------------------------------------

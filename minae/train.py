@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from .backend import CaptureError, quiet, xp
-from .capture import capture
 from .data import batches
 from .faults import check, fetch
 from .optim import Optimizer
+from .replay import capture
 from .run import Run
 
 SAVE_EVERY = 60.0  # seconds: what a power cut costs at most

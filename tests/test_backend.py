@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,24 +60,102 @@ def test_auto_never_raises():
     assert status == 0 and json.loads(out)[0] in ("numpy", "cupy"), err
 
 
-def test_cupy_without_cupy_names_the_cure():
-    hide = "import sys; sys.modules['cupy'] = None; import minae"
-    status, _, err = run(hide, MINAE_BACKEND="cupy")
+# --- A GPU that cannot be used: one line that names the cure, or NumPy where `auto` may choose ----
+
+STANDIN = Path(__file__).with_name("standin")
+CHANGED = "import sys; sys.path.insert(0, {path!r}); import cupy; r = cupy.cuda.runtime\n{change}\n"
+
+
+def changed(change):
+    """A program's first line: the stand-in for CuPy, but with another runtime."""
+    return CHANGED.format(path=str(STANDIN), change=change)
+
+
+def raising(error):
+    return f"def fail(): raise {error}\nr.getDeviceCount = fail"
+
+
+UNUSABLE = {
+    "no CuPy": (
+        "import sys; sys.modules['cupy'] = None\n", "CuPy cannot be imported", 'pip install "minae['
+    ),
+    "a broken CuPy": (
+        "import sys, types; sys.modules['cupy'] = types.ModuleType('cupy')\n",
+        "CuPy cannot be imported (AttributeError", 'pip install "minae[',
+    ),
+    "no driver": (changed("r.driverGetVersion = lambda: 0"), "no CUDA device was found", "smi"),
+    "no device": (changed("r.getDeviceCount = lambda: 0"), "no CUDA device was found", "smi"),
+    "a driver that fails": (
+        changed(raising("RuntimeError('cudaErrorInsufficientDriver: too old\\nmore')")),
+        "no CUDA device can be used (RuntimeError: cudaErrorInsufficientDriver: too old)", "minae[",
+    ),
+    "an old driver": (
+        changed("r.driverGetVersion = lambda: 12040"), "the driver is of CUDA 12.4, CuPy of 13.0",
+        'update it, or pip install "minae[cuda13]", or for an older driver "minae[cuda12]"',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("start, reason, cure", UNUSABLE.values(), ids=UNUSABLE)
+def test_what_keeps_cupy_from_working_is_said_in_one_line(start, reason, cure):
+    code = start + "import minae; print(minae.xp.__name__)"
+    status, _, err = run(code, MINAE_BACKEND="cupy")
     last = err.strip().splitlines()[-1]
-    assert status == 1 and last.startswith("ImportError: MINAE_BACKEND=cupy, but CuPy cannot be")
-    assert "minae[cuda12]" in last and "unset MINAE_BACKEND" in last
+    assert status == 1 and last.startswith("ImportError: MINAE_BACKEND=cupy, but "), err
+    assert reason in last and cure in last and last.endswith("or unset MINAE_BACKEND")
+    status, out, err = run(code, MINAE_BACKEND="auto")
+    assert (status, out) == (0, "numpy\n"), err
+    assert err.startswith("minae: on NumPy, since ") and reason in err and err.count("\n") == 1
 
 
-def test_cupy_without_a_device_names_the_reason():
-    fake = (
-        "import sys, types; c = sys.modules['cupy'] = types.ModuleType('cupy');"
-        "c.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=lambda: 0));"
-        "import minae; print(minae.xp.__name__)"
+def test_auto_takes_the_gpu_and_says_which():
+    code = changed("") + "import minae; print(minae.xp.__name__)"
+    status, out, err = run(code, MINAE_BACKEND="auto", CUDA_VISIBLE_DEVICES="0,1", MINAE_DEVICE="1")
+    assert (status, out, err) == (0, "cupy\n", "minae: on CuPy, device 1, stand-in\n")
+
+
+@pytest.mark.parametrize("number", ["2", "-1", "one", ""])
+def test_a_device_that_is_not_there_is_refused(number):
+    code = changed("") + "import minae"
+    status, _, err = run(
+        code, MINAE_BACKEND="cupy", CUDA_VISIBLE_DEVICES="0,1", MINAE_DEVICE=number
     )
-    status, _, err = run(fake, MINAE_BACKEND="cupy")
-    assert status == 1 and "no CUDA device was found" in err
-    status, out, _ = run(fake, MINAE_BACKEND="auto")
-    assert status == 0 and out.strip() == "numpy"
+    assert status == 1 and f"MINAE_DEVICE={number} is no GPU here: choose one of 0 to 1" in err
+
+
+def test_arrays_of_another_device_are_refused():
+    code = changed("") + (
+        "import minae\n"
+        "with cupy.cuda.Device(0): x = cupy.ones(3)\n"
+        "try: minae.tensor(x)\n"
+        "except ValueError as error: print(error)\n"
+        "print(minae.tensor([1.0]).data.device.id)\n"
+    )
+    status, out, err = run(
+        code, MINAE_BACKEND="cupy", CUDA_VISIBLE_DEVICES="0,1", MINAE_DEVICE="1"
+    )
+    assert status == 0, err
+    assert out == (
+        "float64[3] is on GPU 0, minae on 1: copy it, or choose with MINAE_DEVICE\n1\n"
+    )
+
+
+def test_a_full_device_says_what_was_asked_and_what_is_free():
+    code = changed("") + (
+        "import minae\n"
+        "pool = cupy.get_default_memory_pool()\n"
+        "x = minae.tensor([1.0] * 256)\n"
+        "del x\n"
+        "pool.set_limit(1 << 20)\n"
+        "try: minae.tensor([1.0] * 1000).reshape(-1, 1) * minae.tensor([1.0] * 1000)\n"
+        "except MemoryError as error: print(error, pool.free_bytes(), sep='\\n')\n"
+    )
+    status, out, err = run(code, MINAE_BACKEND="cupy")
+    assert status == 0, err
+    message, free = out.splitlines()
+    assert "no room for an array of 4,000,000 bytes: 9,216 are in use here" in message
+    assert "of 85,899,345,920 are free" in message and "smaller batches" in message
+    assert free == "0"
 
 
 def test_an_unknown_backend_is_refused():

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from .. import kernels
 from ..backend import Array, capturing, count, expect, numpy, xp
-from ..capture import NotYet
 from ..engine import entries, stamp
 from ..faults import check
 from ..functional import embedding, mse_loss
 from ..functional.checks import integers
 from ..nn.module import Module
 from ..random import integer_noise, normal
+from ..replay import NotYet
 from ..tensor import Tensor
 from .kmeans import kmeans
 from .straight_through import straight_through

@@ -7,7 +7,7 @@ import minae
 from minae import backend, faults, nn, optim
 from minae import functional as F
 from minae.backend import CaptureError, capturing
-from minae.capture import Graph, capture
+from minae.replay import Graph, capture
 
 device = pytest.mark.skipif(
     not faults.DEFERRED, reason="for CuPy, or its stand-in, without MINAE_DEBUG_SYNC"
@@ -57,7 +57,7 @@ def test_a_captured_training_is_the_training(sizes, make):
 @device
 def test_the_third_call_is_captured(array, monkeypatch):
     made = []
-    monkeypatch.setattr("minae.capture.Graph", lambda *a: made.append(1) or Graph(*a))
+    monkeypatch.setattr("minae.replay.Graph", lambda *a: made.append(1) or Graph(*a))
     ran = []
     step = capture(lambda x: ran.append(1) or x + 1)
     results = [step(array([float(i)])) for i in range(6)]

@@ -74,7 +74,7 @@ def test_a_loss_that_is_no_number_names_the_step(array, tmp_path):
 
     model = Broken()
     images = np.zeros((4, 2, 2, 1), "uint8")
-    with pytest.raises(FloatingPointError, match="the loss is not finite.*at step 1"):
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite.*at step 1"):
         fit(model, minae.optim.SGD(model.parameters(), 0.1), images, Run.create(tmp_path / "r", {}),
             epochs=1, batch_size=2, seed=0)  # fmt: skip
     assert backend.name == "cupy"

@@ -69,7 +69,9 @@ def test_noise_is_drawn_without_a_wait_and_comes_again(numpy):
 
 
 def test_a_generator_decides_the_noise(numpy):
-    draw = lambda: numpy(random.uniform_noise(9, rng=np.random.default_rng(4)))
+    def draw():
+        return numpy(random.uniform_noise(9, rng=np.random.default_rng(4)))
+
     np.testing.assert_array_equal(draw(), draw())
     with random.using(np.random.default_rng(4)):
         np.testing.assert_array_equal(numpy(random.uniform_noise(9)), draw())
