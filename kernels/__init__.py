@@ -41,8 +41,11 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
 
 
 CUDA = {  # the same for CuPy
+    "conv2d": "cuda.convolution", "conv2d_input": "cuda.convolution",
+    "conv2d_weight": "cuda.convolution",
     "relu": "cuda.updates", "gate": "cuda.updates", "sgd": "cuda.updates", "adam": "cuda.updates",
-    "flag": "cuda.updates", "uniform": "cuda.noise", "normal": "cuda.noise",
+    "flag": "cuda.updates",
+    "uniform": "cuda.noise", "normal": "cuda.noise",
 }  # fmt: skip
 
 

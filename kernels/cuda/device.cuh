@@ -51,6 +51,15 @@ __device__ inline void copy_async(void* to, const void* from, bool inside = true
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes));
 }
 
+// The same of one entry, of 4 or 8 bytes.
+template <class T>
+__device__ inline void copy_async_one(T* to, const T* from, bool inside = true) {
+    unsigned shared = (unsigned)__cvta_generic_to_shared(to);
+    int bytes = inside ? sizeof(T) : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(shared), "l"(from),
+                 "r"(bytes), "n"(sizeof(T)));
+}
+
 // What was started since the last call is one group...
 __device__ inline void copy_commit() { asm volatile("cp.async.commit_group;"); }
 

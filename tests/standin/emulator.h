@@ -75,6 +75,7 @@ static int now;  // the thread that runs
 static int arrived, live;  // at the block's barrier; not ended yet
 static long generation, progress;
 static std::function<void()> body;
+static bool late;  // whether asynchronous copies wait until they have to
 
 inline void pause() { emulator_switch(&threads[now].stack_pointer, scheduler); }
 
@@ -124,11 +125,24 @@ inline void start() {
     for (;;) pause();
 }
 
+// Asynchronous copies come early or late: at once, or backwards, not before they are waited for.
+struct Copy { void* to; const void* from; int bytes; };
+static std::vector<std::vector<std::vector<Copy>>> copies;  // of each thread, its groups
+
+inline void finish(const Copy& c) {
+    if (c.from) memcpy(c.to, c.from, c.bytes); else memset(c.to, 0, c.bytes);
+}
+inline void copy(void* to, const void* from, int bytes) {
+    if ((size_t)to % bytes || (size_t)from % bytes) { fprintf(stderr, "an asynchronous copy is not aligned\n"); abort(); }
+    if (late) copies[now].back().push_back({to, from, bytes}); else finish({to, from, bytes});
+}
+
 // Null, or what went wrong.
 inline const char* block(bool backwards) {
     int count = blockDim.x * blockDim.y * blockDim.z;
     stacks.resize(count * STACK);
     threads.assign(count, Thread());
+    copies.assign(count, std::vector<std::vector<Copy>>(1)), late = backwards;
     warps.assign((count + 31) / 32, Warp());
     arrived = 0, live = count, generation = progress = 0;
     for (int i = 0; i < count; i++) {
@@ -311,10 +325,13 @@ inline unsigned emulated_bf16(float x) {
 }
 inline unsigned round_bf16(float low, float high) { return emulated_bf16(low) | emulated_bf16(high) << 16; }
 inline unsigned round_tf32(float x) { return std::isfinite(x) ? (__float_as_uint(x) + 0x1000) & ~0x1fffu : __float_as_uint(x); }
-inline void copy_async(void* to, const void* from, bool inside = true) {
-    if ((size_t)to % 16 || (inside && (size_t)from % 16)) { fprintf(stderr, "copy_async: not aligned to 16\n"); abort(); }
-    if (inside) memcpy(to, from, 16); else memset(to, 0, 16);
-}
-inline void copy_commit() {}
+inline void copy_async(void* to, const void* from, bool inside = true) { emulator::copy(to, inside ? from : nullptr, 16); }
+template <class T>
+inline void copy_async_one(T* to, const T* from, bool inside = true) { emulator::copy(to, inside ? from : nullptr, sizeof(T)); }
+inline void copy_commit() { emulator::copies[emulator::now].emplace_back(); }
 template <int N>
-inline void copy_wait() {}
+inline void copy_wait() {
+    auto& groups = emulator::copies[emulator::now];  // the last of them is not committed yet
+    for (; groups.size() > N + 1; groups.erase(groups.begin()))
+        for (auto& c : groups[0]) emulator::finish(c);
+}

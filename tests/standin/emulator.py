@@ -1,8 +1,8 @@
 """``RawModule`` without a GPU: CUDA sources compiled for the CPU, by ``g++`` and ``emulator.h``.
 
 Slow, and it knows no races; but a kernel that computes something wrong, misses a barrier, or is
-called with arguments of other types than it declares, fails here. Emulated asynchronous copies are
-done at once: that they were waited for is not seen.
+called with arguments of other types than it declares, fails here. Asynchronous copies are done at
+once, or backwards, only when they are waited for.
 """
 
 from __future__ import annotations
