@@ -19,26 +19,26 @@
 #define KIND 0
 #define REAL float
 #define PRODUCTS 3
-#define LEFT_WIDE 1
-#define RIGHT_WIDE 1
+#define WIDE 1
 #define BM 128
 #define BN 64
 #define WM 64
 #define WN 32
 #endif
 
-constexpr bool FORWARD = KIND == 0, INPUT = KIND == 1, WEIGHT = KIND == 2;
+constexpr bool INPUT = KIND == 1, WEIGHT = KIND == 2;
 constexpr int ACROSS = BN / WN, THREADS = BM / WM * ACROSS * 32;
-constexpr int WIDE = 16 / sizeof(REAL);  // entries that are copied at once, where they can be
-constexpr int BK = 4 * WIDE;
-constexpr int LEFT = LEFT_WIDE ? WIDE : 1, RIGHT = RIGHT_WIDE ? WIDE : 1;
+constexpr int LANES = 16 / sizeof(REAL), BK = 4 * LANES;
+constexpr int PIECE = WIDE ? LANES : 1;  // entries that are copied at once
 constexpr int STAGES = BM + BN > 128 ? 3 : 4;
 constexpr int ROWS = WM / 8, COLUMNS = WN / 4;  // of a thread's sums
+constexpr int WORDS = ROWS * COLUMNS * sizeof(REAL) / 4;  // and the registers that these take
+constexpr int RESIDENT = WORDS > 32 ? 2 : WORDS > 16 ? 3 : 4;  // blocks that registers are left for
 
 // A slice of an operand: lines of terms, or else of rows, whose ends keep a warp's reads apart.
 template <int COUNT, bool TERMS>
 struct Slice {
-    static constexpr int LINE = TERMS ? BK + WIDE : COUNT + 2 * WIDE;
+    static constexpr int LINE = TERMS ? BK + LANES : COUNT + 2 * LANES;
     alignas(16) REAL entries[(TERMS ? COUNT : BK) * LINE];
     __device__ REAL& at(int row, int k) { return entries[TERMS ? row * LINE + k : k * LINE + row]; }
 };
@@ -75,10 +75,9 @@ __device__ Axis axis(int phase, int size, int results, int taps, int stride, int
     return {count, phase, stride, met, tap, period, origin, 1, -(period * dilation / stride)};
 }
 
-template <int COUNT>
 __device__ void fetch(REAL* to, const REAL* from, bool inside) {
-    if constexpr (COUNT == 1) copy_async_one(to, from, inside);
-    else copy_async(to, from, inside);
+    if (WIDE) copy_async(to, from, inside);
+    else copy_async_one(to, from, inside);
 }
 
 #if PRODUCTS
@@ -145,7 +144,7 @@ __device__ void multiply(REAL sums[ROWS][COLUMNS], Left& a, Right& b, int row, i
 // each of `splits` parts has its own: the results, images or weights. The sizes are those of the
 // convolution: images (batch, height, width, groups * within), results (batch, high, wide, groups *
 // per), weights (kh, kw, within, groups * per); stride, padding and dilation (vertical, horizontal).
-extern "C" __global__ void __launch_bounds__(THREADS) convolve(
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     const REAL* __restrict__ left, const REAL* __restrict__ right, const REAL* __restrict__ bias,
     REAL* __restrict__ out, int batch, int height, int width, int within, int high, int wide,
     int per, int kh, int kw, int sy, int sx, int py, int px, int dy, int dx, int groups, int splits,
@@ -196,11 +195,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolve(
     int slices = (depth + BK - 1) / BK;
     int slice = (long long)slices * part / splits, last = (long long)slices * (part + 1) / splits;
     // What of a slice this thread copies: always the same of a line, from every so many lines.
-    constexpr int LEFT_LINE = (WEIGHT ? BM : BK) / LEFT, RIGHT_LINE = (INPUT ? BK : BN) / RIGHT;
+    constexpr int LEFT_LINE = (WEIGHT ? BM : BK) / PIECE, RIGHT_LINE = (INPUT ? BK : BN) / PIECE;
     static_assert(THREADS % LEFT_LINE == 0 && (!WEIGHT || THREADS / LEFT_LINE <= BK), "");
-    static_assert(THREADS % RIGHT_LINE == 0 && (!INPUT || LEFT == RIGHT), "");
-    int entry = thread % LEFT_LINE * LEFT, line = thread / LEFT_LINE;
-    int right_entry = thread % RIGHT_LINE * RIGHT, right_line = thread / RIGHT_LINE;
+    static_assert(THREADS % RIGHT_LINE == 0, "");
+    int entry = thread % LEFT_LINE * PIECE, line = thread / LEFT_LINE;
+    int right_entry = thread % RIGHT_LINE * PIECE, right_line = thread / RIGHT_LINE;
     // Terms are (tap, tap, channel), or pixels of results.
     Walk walk = WEIGHT ? Walk(slice * BK + line, THREADS / LEFT_LINE, high, wide)
                        : Walk(slice * BK + entry, BK, max(along.taps, 1), inputs);
@@ -218,7 +217,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolve(
                               (unsigned)x < (unsigned)width;
                 long long pixel = ((long long)walk.high * height + y) * width + x;
                 const REAL* from = left + (pixel * groups + group) * within + channel;
-                fetch<LEFT>(&a.at(entry, k), from, inside);
+                fetch(&a.at(entry, k), from, inside);
                 walk.advance();
             }
         } else {
@@ -231,7 +230,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolve(
                 Pixel pixel = pixels[i];
                 bool inside = tap_inside && (unsigned)(pixel.y + move_y) < (unsigned)source_height &&
                               (unsigned)(pixel.x + move_x) < (unsigned)source_width;
-                fetch<LEFT>(&a.at(i, entry), from + pixel.place, inside);
+                fetch(&a.at(i, entry), from + pixel.place, inside);
             }
         }
         if constexpr (INPUT) {  // the weights' rows are our columns, and the walk is the same
@@ -241,14 +240,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolve(
             for (int j = line; j < BN; j += THREADS / LEFT_LINE) {
                 const REAL* from = right + ((row + j) * groups + group) * per + walk.low;
                 bool inside = walk.high < down.taps && first_column + j < columns;
-                fetch<RIGHT>(&b.at(j, entry), from, inside);
+                fetch(&b.at(j, entry), from, inside);
             }
         } else {
             int column = first_column + right_entry;
             for (int i = right_line; i < BK; i += THREADS / RIGHT_LINE) {
                 int k = slice * BK + i;
                 const REAL* from = right + ((long long)k * groups + group) * per + column;
-                fetch<RIGHT>(&b.at(right_entry, i), from, k < depth && column < columns);
+                fetch(&b.at(right_entry, i), from, k < depth && column < columns);
             }
         }
         if (!WEIGHT) walk.advance();

@@ -17,8 +17,7 @@ from . import module
 
 FORWARD, INPUT, WEIGHT = range(3)  # the kernel's KIND
 TILES = [  # rows and columns of a block, and of each of its four warps
-    (128, 64, 64, 32), (64, 64, 32, 32), (128, 32, 32, 32), (64, 32, 32, 16),
-    (32, 32, 16, 16), (128, 16, 32, 16), (128, 8, 32, 8),
+    (128, 64, 64, 32), (64, 64, 32, 32), (128, 32, 32, 32), (32, 32, 16, 16), (128, 16, 32, 16),
 ]  # fmt: skip
 THREADS = 128
 SLOTS = 132  # blocks at once; the same on every card, for sums must not depend on it
@@ -88,7 +87,9 @@ class Sizes(NamedTuple):
     def of(cls, images: Any, results: Pair, weight: Any, grid: Grid) -> Sizes:
         pairs = (*grid.stride, *grid.padding, *grid.dilation)
         within, per = weight[2], weight[3] // grid.groups
-        return cls(*images[:3], within, *results, per, *weight[:2], *pairs, grid.groups)
+        return cls._make(
+            (*images[:3], within, *results, per, *weight[:2], *pairs, grid.groups)
+        )
 
 
 def _launched(
@@ -103,7 +104,7 @@ def _launched(
         return xp.empty(shape, dtype)
     left, right = (xp.ascontiguousarray(a, dtype) for a in (left, right))
     bias = 0 if bias is None else xp.ascontiguousarray(bias, dtype)  # 0: a null pointer
-    aligned = _address(left) % 16 == 0, _address(right) % 16 == 0
+    aligned = (_address(left) | _address(right)) % 16 == 0
     plan = _plan(kind, sizes, dtype.char, aligned, _products(dtype.char))
     if plan is None:
         return None
@@ -142,7 +143,7 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _plan(
-    kind: int, sizes: Sizes, dtype: str, aligned: tuple[bool, bool], products: int
+    kind: int, sizes: Sizes, dtype: str, aligned: bool, products: int
 ) -> Plan | None:
     """What to launch; None where there is more than it can count."""
     s = sizes
@@ -154,14 +155,10 @@ def _plan(
         INPUT: (s.batch * math.prod(sides), s.within, -(-taps // phases) * s.per),
         WEIGHT: (taps * s.within, s.per, pixels),
     }[kind]
-    wide = 2 if dtype == "d" else 4  # entries of 16 bytes
-    slices = -(-depth // (4 * wide))
-    images, results = s.within % wide == 0, s.per % wide == 0
-    left, right = {
-        FORWARD: (images and aligned[0], results and aligned[1]),
-        INPUT: (results and all(aligned),) * 2,
-        WEIGHT: (images and aligned[0], results and aligned[1]),
-    }[kind]
+    lanes = 2 if dtype == "d" else 4  # entries of 16 bytes, which can be copied at once
+    channels = (s.per,) if kind == INPUT else (s.within, s.per)  # that lie in a line
+    wide = aligned and not any(n % lanes for n in channels)
+    slices = -(-depth // (4 * lanes))
 
     def count(tile: tuple[int, ...]) -> int:
         return -(-rows // tile[0]) * -(-columns // tile[1]) * phases * s.groups
@@ -172,14 +169,17 @@ def _plan(
         # One more, for none hides the wait of a processor's only block.
         return one * (count(tile) if kind == WEIGHT else -(-count(tile) // SLOTS) + 1)
 
-    tiles = TILES[dtype == "d" :]  # the largest has more doubles than registers
+    # No warp has registers for more than 1024 doubles.
+    tiles = [tile for tile in TILES if dtype != "d" or tile[2] * tile[3] <= 1024]
     tile = min(tiles, key=cost)
     blocks = count(tile)
     splits = max(1, min(-(-2 * SLOTS // blocks), slices // 8)) if blocks < SLOTS else 1
     if max(rows, depth, blocks * splits * THREADS, s.height * s.width) > LARGEST:
         return None
     real = "double" if dtype == "d" else "float"
-    names = ("KIND", "REAL", "PRODUCTS", "LEFT_WIDE", "RIGHT_WIDE", "BM", "BN", "WM", "WN")
-    values = (kind, real, products, int(left), int(right), *tile)
-    options = tuple(f"-D{name}={value}" for name, value in zip(names, values))
-    return Plan(options, blocks * splits, splits, tuple(map(numpy.int32, (*sizes, splits))))
+    names = ("KIND", "REAL", "PRODUCTS", "WIDE", "BM", "BN", "WM", "WN")
+    options = zip(names, (kind, real, products, int(wide), *tile))
+    return Plan(
+        tuple(f"-D{name}={value}" for name, value in options), blocks * splits, splits,
+        tuple(map(numpy.int32, (*sizes, splits))),
+    )

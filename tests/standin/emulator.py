@@ -120,7 +120,7 @@ def _compiled(code: str, options: tuple[str, ...]) -> tuple[ctypes.CDLL, dict[st
     if not library.exists():
         part = library.with_suffix(f".{os.getpid()}")
         _run(
-            ["g++", "-O2", "-shared", "-fPIC", "-ffp-contract=off", *front, "-", "-o", str(part)],
+            ["g++", "-O1", "-shared", "-fPIC", "-ffp-contract=off", *front, "-", "-o", str(part)],
             program,
         )
         part.replace(library)
