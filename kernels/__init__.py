@@ -41,6 +41,8 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
 
 
 CUDA = {  # the same for CuPy
+    "nearest": "cuda.search", "prepare": "cuda.search",
+    "scatter_sum": "cuda.sums",
     "conv2d": "cuda.convolution", "conv2d_input": "cuda.convolution",
     "conv2d_weight": "cuda.convolution",
     "relu": "cuda.updates", "gate": "cuda.updates", "sgd": "cuda.updates", "adam": "cuda.updates",

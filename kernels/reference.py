@@ -66,10 +66,15 @@ def checked(codebook: Array) -> Array:
         problem = "is empty" if codebook.ndim == 2 else "must be (K, D)"
         raise ValueError(f"the codebook {problem}: {codebook.shape}")
     _check_dtype(codebook)
+    check_codewords(codebook)
+    return xp.array(codebook, order="C")
+
+
+def check_codewords(codebook: Array) -> None:
+    """Raise for the first codeword that is not finite."""
     bad = xp.flatnonzero(~xp.isfinite(codebook).all(axis=1))
     if bad.size:
         raise ValueError(f"codeword {int(bad[0])} is not finite")
-    return xp.array(codebook, order="C")
 
 
 def nearest(
@@ -218,9 +223,7 @@ def scatter_sum(values: Array, codes: Array, count: int) -> Array:
     check_scatter(values, codes)
     values = values.reshape(codes.size, values.shape[-1])
     codes = codes.ravel()
-    bad = xp.flatnonzero((codes < 0) | (codes >= count))
-    if bad.size:
-        refuse_code(codes, int(bad[0]), count)
+    check_range(codes, count)
     out = xp.zeros((count, values.shape[1]), values.dtype)
     # NumPy sorts 16-bit keys by radix, wider ones by comparison
     order = xp.argsort(codes.astype(xp.uint16 if count <= 1 << 16 else xp.int64), kind="stable")
@@ -240,6 +243,13 @@ def check_scatter(values: Array, codes: Array) -> None:
         raise TypeError(f"codes must be integers, not {codes.dtype}")
     if values.shape[:-1] != codes.shape or values.ndim < 1:
         raise ValueError(expect("values (..., D) and codes (...)", values.shape, codes.shape))
+
+
+def check_range(codes: Array, count: int) -> None:
+    """Raise for the first code outside [0, count)."""
+    bad = xp.flatnonzero((codes < 0) | (codes >= count))
+    if bad.size:
+        refuse_code(codes, int(bad[0]), count)
 
 
 def refuse_code(codes: Array, place: int, count: int) -> None:

@@ -228,6 +228,14 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
         if (mask >> l & 1 && emulator::slot<int>(slots, l)) votes |= 1u << l;
     return votes;
 }
+template <class T>
+inline unsigned __match_any_sync(unsigned mask, T value) {
+    auto slots = emulator::exchange(mask, value);
+    unsigned peers = 0;
+    for (int l = 0; l < 32; l++)
+        if (mask >> l & 1 && emulator::slot<T>(slots, l) == value) peers |= 1u << l;
+    return peers;
+}
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return !__ballot_sync(mask, !predicate); }
 
