@@ -91,17 +91,7 @@ def asarray(value: Any, dtype: Any = None) -> Array:
     lists. Arrays keep their dtype, numbers and lists become float32 (booleans stay), unless
     ``dtype`` says otherwise. Raises TypeError for what holds no real numbers.
     """
-    if not isinstance(value, (ndarray, numpy.ndarray, numpy.generic)):
-        if hasattr(value, "__dlpack__"):
-            value = shared(value)
-        else:
-            value = numpy.asarray(value)
-            if dtype is None and value.dtype.kind in "iuf":
-                dtype = numpy.float32
-    if value.dtype.kind not in "biuf":
-        raise TypeError(f"{describe(value)} holds no real numbers")
-    if isinstance(value, numpy.ma.MaskedArray):
-        raise TypeError("a masked array would lose its mask here; pass x.filled(value)")
+    value = numbers(value, dtype)
     if xp is not numpy:
         if isinstance(value, numpy.ndarray) and value.ndim:
             not_captured("bring arrays from the host (make them device arrays first)")
@@ -109,6 +99,22 @@ def asarray(value: Any, dtype: Any = None) -> Array:
             where = f"is on GPU {value.device.id}, minae on {device}"
             raise ValueError(f"{describe(value)} {where}: copy it, or choose with MINAE_DEVICE")
     return xp.asarray(value, dtype=dtype)
+
+
+def numbers(value: Any, dtype: Any = None) -> Any:
+    """What ``asarray`` takes, as an array where it is: on the host or here. Raises as it does."""
+    if not isinstance(value, (ndarray, numpy.ndarray, numpy.generic)):
+        if hasattr(value, "__dlpack__"):
+            value = shared(value)
+        else:
+            value = numpy.asarray(value)
+            if dtype is None and value.dtype.kind in "iuf":
+                value = value.astype(numpy.float32)
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"{describe(value)} holds no real numbers")
+    if isinstance(value, numpy.ma.MaskedArray):
+        raise TypeError("a masked array would lose its mask here; pass x.filled(value)")
+    return value
 
 
 def shared(value: Any) -> Any:

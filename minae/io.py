@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .backend import asarray, asnumpy, numpy
+from .backend import asnumpy, numbers, numpy
 from .engine import entries
 
 FORMAT = 1  # the version of what is written here; files of an older one stay readable
@@ -124,7 +124,7 @@ def _form(path: Any) -> tuple[Any, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    array = asnumpy(asarray(entries(value)))
+    array = numpy.asarray(asnumpy(numbers(entries(value))))
     if not isinstance(name, str) or name in ("", _HEADER, "__metadata__") or "\0" in name:
         raise TypeError(f"{name!r} cannot name an array in a file")
     return numpy.ascontiguousarray(array).reshape(array.shape)
