@@ -23,6 +23,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from processes import python_path
 
 import minae
 from minae import io, nn, train
@@ -88,7 +89,7 @@ def fit(folder, steps=None):
 
 
 def start(*arguments):
-    given = {**os.environ, "PYTHONPATH": str(ROOT), "MINAE_KERNELS": "reference"}
+    given = {**os.environ, "PYTHONPATH": python_path(ROOT), "MINAE_KERNELS": "reference"}
     return subprocess.Popen(
         [sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, text=True,
         env=given,

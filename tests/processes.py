@@ -9,10 +9,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def python_path(*folders):
+    """PYTHONPATH with these first; what stands in it, as a stand-in for CuPy, stays."""
+    return os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH")]))
+
+
 def start(program, root=ROOT, **environment):
     """Run a program in a fresh process, where a value None takes a variable away."""
     chosen = {"MINAE_KERNELS": None, "NUMBA_CACHE_DIR": None, "PYTHONWARNINGS": None,
-              "PYTHONPATH": root, "MINAE_THREADS": 2, **environment}  # fmt: skip
+              "PYTHONPATH": python_path(root), "MINAE_THREADS": 2, **environment}  # fmt: skip
     given = {**os.environ, **chosen}
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=root,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
 
 import minae
-from minae import ops
+from minae import backend, ops
 from minae.engine import OPS
 from minae.testing import check_grads
 
@@ -456,6 +456,8 @@ def call(row, xs, kwargs):
     """The op of a row on Tensors or arrays."""
     if "index" in kwargs:
         kwargs = kwargs | {"index": ops.plain_index(kwargs["index"])}
+    if "picks" in kwargs:
+        kwargs = kwargs | {"picks": backend.asarray(kwargs["picks"])}
     if row.name == "einsum":
         return minae.einsum(kwargs["subscripts"], *xs)
     if row.name == "where":

@@ -602,7 +602,7 @@ def test_schedules_of_no_steps():
 
 
 def test_impossible_options_are_refused():
-    p = Tensor(np.zeros(2, "float32"), requires_grad=True)
+    p = Tensor([0.0, 0.0], requires_grad=True)
     for make in (
         lambda: optim.SGD([p], 0.1, momentum=1.0), lambda: optim.SGD([p], 0.1, weight_decay=-1),
         lambda: optim.Adam([p], eps=-1.0), lambda: optim.AdamW([p], weight_decay=-1),

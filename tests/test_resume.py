@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import python_path
 
 import minae
 from minae import nn, optim, train, vq
@@ -151,8 +152,8 @@ def test_killed_after_a_checkpoint_it_takes_the_later_steps_again(tmp_path, whol
     folder = tmp_path / "run"
     program = f"import test_resume; test_resume.doomed({str(folder)!r}, {choice!r}, {where!r})"
     here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent)])
-    done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path},
+    environment = os.environ | {"PYTHONPATH": python_path(here, here.parent)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment,
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert checkpoint(folder)[1]["step"] == 5

@@ -12,6 +12,7 @@ from pathlib import Path
 import fuzz_saving
 import numpy as np
 import pytest
+from processes import python_path
 
 from minae import io
 from minae.run import Run
@@ -297,9 +298,9 @@ assert len(seen) == 1 and (folder / "sprung").exists()
 
 def test_no_load_unpickles(tmp_path):
     there = importlib.util.find_spec("safetensors") is not None
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = python_path(ROOT, ROOT / "tests")
     done = subprocess.run(
         [sys.executable, "-c", LOADS, str(tmp_path), str(there)], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": paths, "MINAE_KERNELS": "reference"},
+        env={**os.environ, "PYTHONPATH": path, "MINAE_KERNELS": "reference"},
     )
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import python_path
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "benchmarks"
@@ -21,7 +22,7 @@ MACHINE = {
 def run(script, *arguments):
     done = subprocess.run(
         [sys.executable, FOLDER / f"{script}.py", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": python_path(ROOT)}, capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

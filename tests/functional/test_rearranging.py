@@ -117,7 +117,7 @@ def test_bytes_do_not_wrap(array, numpy):
     assert float(minae.sigmoid(one)[0]) == pytest.approx(1 / (1 + math.exp(-1)), rel=1e-6)
     assert float(minae.softplus(one)[0]) == pytest.approx(math.log(1 + math.e), rel=1e-6)
     assert float(minae.log_sigmoid(one)[0]) == pytest.approx(-math.log(1 + math.exp(-1)), rel=1e-6)
-    assert set(numpy(minae.dropout(np.ones(50, int), 0.5)).tolist()) == {0, 2}
+    assert set(numpy(minae.dropout(array(np.ones(50, int)), 0.5)).tolist()) == {0, 2}
 
 
 def test_a_value_to_fill_with_may_be_learned(leaf, array, numpy):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from processes import ROOT, python_path
 
 pytestmark = [
     pytest.mark.kernels,
@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def run(side, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", python_path(ROOT))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     program = [sys.executable, "-X", "faulthandler", Path(__file__).with_name("guarded.py"), side]
     return subprocess.run(program, capture_output=True, text=True, timeout=300)

@@ -5,8 +5,10 @@ import types
 
 import pytest
 
-from minae import kernels
+from minae import backend, kernels
 from minae.kernels import reference
+
+on_the_host = pytest.mark.skipif(backend.name != "numpy", reason="the other forms need NumPy")
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,7 @@ def faster(monkeypatch):
     monkeypatch.setitem(kernels.FORMS, "erf", "faster")
 
 
+@on_the_host
 @pytest.mark.parametrize(
     ("choice", "result"), [(None, "fast"), ("auto", "fast"), ("fast", "fast"), ("reference", 0.0)]
 )
@@ -44,6 +47,7 @@ def test_a_kernel_without_a_faster_form(monkeypatch):
     assert kernels.form("erf") is reference.erf
 
 
+@on_the_host
 def test_a_form_that_fails_falls_back_with_one_warning(monkeypatch, array):
     monkeypatch.setitem(kernels.FORMS, "erf", "no_such_module")
     monkeypatch.setenv("MINAE_KERNELS", "auto")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import python_path
 from test_reference import definition
 
 import minae
@@ -355,5 +356,5 @@ def test_the_fuzzer_finds_nothing(fast):
     program = Path(__file__).with_name("fuzz_nearest.py")
     done = subprocess.run([sys.executable, program, "--cases", "300", "--no-large"],
                           capture_output=True, text=True, cwd=program.parents[2],
-                          env={**os.environ, "PYTHONPATH": str(program.parents[2])})
+                          env={**os.environ, "PYTHONPATH": python_path(program.parents[2])})
     assert done.returncode == 0, done.stdout + done.stderr

@@ -228,11 +228,11 @@ def given(layer):
 
 
 @pytest.mark.parametrize("make, shape", LAYERS.values(), ids=LAYERS)
-def test_layers_in_float64_have_right_gradients(make, shape):
+def test_layers_in_float64_have_right_gradients(make, shape, array):
     rng = np.random.default_rng(0)
     layer = make(rng).astype("float64")
     for p in layer.parameters():
-        p.data += 0.3 * rng.standard_normal(p.shape)  # no scale stays 1, no shift 0
+        p.data += array(0.3 * rng.standard_normal(p.shape))  # no scale stays 1, no shift 0
     assert all(p.dtype == "float64" for p in layer.parameters())
     inputs = [rng.standard_normal(shape), *(p.numpy() for p in layer.parameters())]
     check_grads(given(layer), inputs, order=2)

@@ -82,7 +82,7 @@ def pair(twin: Twin, dtype: str) -> tuple:
     rng = np.random.default_rng(0)
     ours, theirs = twin.ours().astype(dtype), twin.theirs().double()
     for p in ours.parameters():
-        p.data += (0.1 * rng.standard_normal(p.shape)).astype(dtype)
+        p.data += minae.backend.asarray(0.1 * rng.standard_normal(p.shape), dtype)
     for x, z, axes in places(ours, theirs):
         with torch.no_grad():
             z.copy_(to_torch(np.array(minae.backend.asnumpy(getattr(x, "array", x))), axes))
@@ -337,7 +337,7 @@ TWINS = [
         lambda layer, x: layer(x, x, x, key_padding_mask=hidden(VALID)),
     ),
     multihead(
-        "a bias", lambda layer, x: layer(x, bias=BIAS.astype(x.dtype)),
+        "a bias", lambda layer, x: layer(x, bias=minae.backend.asarray(BIAS, x.dtype)),
         lambda layer, x: layer(x, x, x, attn_mask=torch.tensor(BIAS).reshape(4, 3, 3)),
     ),
     Twin(
@@ -648,7 +648,7 @@ def test_moving_averages_of_parameters_agree_with_torch(array, numpy):
     for _ in range(100):
         for p, q in zip(ps, qs):
             change = rng.standard_normal(p.shape)
-            p.data += change
+            p.data += array(change)
             q.data += torch.tensor(change)
         optim.ema_update(average, ps, 0.9)
         theirs.update_parameters(model)

@@ -694,12 +694,13 @@ WINDOWS = [
         for axis, size, stride, length in ((1, 3, 2, 8), (1, 2, 3, 8), (2, 4, 1, 5))
     ),
     Row(
-        "take_windows", "three every two", lambda x: ops.take_windows(x, np.array(PICKS), 1, 3, 2),
+        "take_windows", "three every two",
+        lambda x: ops.take_windows(x, minae.xp.asarray(PICKS), 1, 3, 2),
         lambda x: x.unfold(1, 3, 2).gather(3, torch.tensor(PICKS)[..., None])[..., 0], ((2, 6, 2),),
     ),
     Row(
         "put_windows", "three every two",
-        lambda x: ops.put_windows(x, np.array(PICKS), 1, 3, 2, 6),
+        lambda x: ops.put_windows(x, minae.xp.asarray(PICKS), 1, 3, 2, 6),
         lambda x: put_windows(x, torch.tensor(PICKS), 2, 6), ((2, 2, 2),),
     ),
     *(

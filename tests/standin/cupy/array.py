@@ -17,7 +17,7 @@ HARMLESS = (*SCALARS, str, slice, type(None), type(...), numpy.dtype, type)
 class ndarray:
     """An array on the device."""
 
-    __slots__ = ("_host", "_memory", "base")
+    __slots__ = ("__weakref__", "_host", "_memory", "base")
     __array_ufunc__ = None
     __array_priority__ = 100
     __hash__ = None
