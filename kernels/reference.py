@@ -9,6 +9,7 @@ import functools
 from typing import Any
 
 from minae.backend import Array, expect, quiet, sum_segments, xp
+from minae.faults import check
 
 # Kernels too, in files of their own.
 from .error_function import erf  # noqa: F401
@@ -72,9 +73,9 @@ def checked(codebook: Array) -> Array:
 
 def check_codewords(codebook: Array) -> None:
     """Raise for the first codeword that is not finite."""
-    bad = xp.flatnonzero(~xp.isfinite(codebook).all(axis=1))
-    if bad.size:
-        raise ValueError(f"codeword {int(bad[0])} is not finite")
+    bad = ~xp.isfinite(codebook).all(axis=1)
+    check(bad, ValueError, "a codeword is not finite",
+          lambda: f"codeword {int(xp.flatnonzero(bad)[0])} is not finite")  # fmt: skip
 
 
 def nearest(
@@ -141,10 +142,16 @@ def _check_dtype(*arrays: Any) -> None:
 
 def check_codes(codes: Array, shape: tuple[int, ...], nonfinite: str) -> None:
     """Raise for the first code -1, of a vector that is not finite, unless that was asked for."""
-    if nonfinite == "raise" and bool((codes < 0).any()):
+    if nonfinite != "raise":
+        return
+
+    def first() -> str:
         bad = xp.flatnonzero(codes < 0)[0]
         index = [int(i) for i in xp.unravel_index(bad, shape)] if shape else "()"
-        raise ValueError(f"the vector at {index} of {shape} is not finite (nonfinite='mask' skips)")
+        return f"the vector at {index} of {shape} {problem}"
+
+    problem = "is not finite (nonfinite='mask' skips)"
+    check(codes < 0, ValueError, f"a vector {problem}", first)
 
 
 def _nearest(vectors: Array, prepared: Prepared) -> tuple[Array, Array]:
@@ -247,14 +254,14 @@ def check_scatter(values: Array, codes: Array) -> None:
 
 def check_range(codes: Array, count: int) -> None:
     """Raise for the first code outside [0, count)."""
-    bad = xp.flatnonzero((codes < 0) | (codes >= count))
-    if bad.size:
-        refuse_code(codes, int(bad[0]), count)
+    bad = (codes < 0) | (codes >= count)
 
+    def first() -> str:
+        place = int(xp.flatnonzero(bad)[0])
+        return f"code {int(codes.ravel()[place])} at position {place} {problem}"
 
-def refuse_code(codes: Array, place: int, count: int) -> None:
-    code = int(codes.reshape(-1)[place])
-    raise IndexError(f"code {code} at position {place} is outside [0, {count})")
+    problem = f"is outside [0, {count})"
+    check(bad, IndexError, f"a code {problem}", first)
 
 
 # --- relu and its gradient ----------------------------------------------------------------------

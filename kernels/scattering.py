@@ -44,7 +44,7 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
 
     share(work, halves * ranges)
     if min(bad) < len(places):
-        reference.refuse_code(codes, min(bad), count)
+        reference.check_range(codes, count)
     return out[0] + out[1] if halves == 2 else out[0]
 
 

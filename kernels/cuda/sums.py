@@ -40,10 +40,10 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     add, left = kernels.get_function(f"sum_{name}"), rows
     while left:
         pieces = -(-left // PIECE)
-        later, later_codes = xp.empty((2 * pieces, columns), values.dtype), xp.empty(2 * pieces, xp.int32)
+        later = xp.empty((2 * pieces, columns), values.dtype), xp.empty(2 * pieces, xp.int32)
         grid = (-(-pieces // WARPS), -(-columns // 32))
-        add(grid, (THREADS,), (values, order, ordered, left, columns, count, out, later, later_codes))
-        values, order, ordered = later, 0, later_codes  # 0: as they stand
+        add(grid, (THREADS,), (values, order, ordered, left, columns, count, out, *later))
+        values, order, ordered = later[0], 0, later[1]  # 0: as they stand
         left = 2 * pieces if pieces > 1 else 0
     reference.check_range(codes, count)
     return out

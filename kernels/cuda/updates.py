@@ -58,9 +58,8 @@ def adam(
 def flag(word: Array, bad: Array, number: int) -> None:
     """See ``reference.flag``."""
     if bad.size:
-        bad, number = xp.ascontiguousarray(bad), numpy.uint64(number)
-        word = word.view("uint64")
-        _kernel("flag")(_some(bad.size), (THREADS,), (word, bad, bad.size, number))
+        bad, word = xp.ascontiguousarray(bad), word.view("uint64")
+        _kernel("flag")(_some(bad.size), (THREADS,), (word, bad, bad.size, numpy.uint64(number)))
 
 
 def _kernel(name: str, like: Array | None = None) -> Any:

@@ -5,6 +5,9 @@ import importlib
 import pytest
 from standin import emulator
 
+from minae import kernels
+from minae.kernels import reference
+
 
 @pytest.fixture(params=["forwards", "backwards"])
 def cuda(request, monkeypatch):
@@ -21,3 +24,15 @@ def cuda(request, monkeypatch):
     elif request.param == "backwards":
         pytest.skip("a GPU has an order of its own")
     return lambda name: importlib.import_module(f"minae.kernels.cuda.{name}")
+
+
+@pytest.fixture
+def emulated(cuda, monkeypatch):
+    """Every kernel that has a CUDA form runs it."""
+
+    def form(kernel):
+        if kernel not in kernels.CUDA:
+            return getattr(reference, kernel)
+        return getattr(importlib.import_module(f"minae.kernels.{kernels.CUDA[kernel]}"), kernel)
+
+    monkeypatch.setattr(kernels, "form", form)

@@ -45,7 +45,7 @@ def trained(wrap, steps=8, sizes=None, make=optim.AdamW):
 
 @pytest.mark.parametrize("make", [optim.AdamW, lambda p, lr: optim.SGD(p, lr, momentum=0.9)])
 @pytest.mark.parametrize("sizes", [[5], [5, 3]])
-def test_a_captured_training_is_the_training(sizes, make):
+def test_a_captured_training_is_the_training(sizes, make, emulated):
     plain, captured = trained(lambda step: step, 8, sizes, make), trained(capture, 8, sizes, make)
     assert plain[0] == captured[0]
     for one, other in zip(plain[1:], captured[1:]):

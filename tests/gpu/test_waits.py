@@ -1,30 +1,18 @@
 """A training step waits for the device once at most: when its loss is read."""
 
-import importlib
-
 import numpy as np
 import pytest
 
 import minae
-from minae import backend, faults, kernels, nn, optim, random, transfer
+from minae import backend, faults, nn, optim, random, transfer
 from minae import functional as F
-from minae.kernels import reference
+from minae.models import VQVAE
+from minae.run import Run
+from minae.train import fit
 
 if not faults.DEFERRED:
     pytest.skip("for CuPy, or its stand-in, without MINAE_DEBUG_SYNC", allow_module_level=True)
 standin = pytest.importorskip("cupy.standin", reason="only the stand-in counts")
-
-
-@pytest.fixture
-def emulated(cuda, monkeypatch):
-    """Every kernel that has a CUDA form runs it."""
-
-    def form(kernel):
-        if kernel not in kernels.CUDA:
-            return getattr(reference, kernel)
-        return getattr(importlib.import_module(f"minae.kernels.{kernels.CUDA[kernel]}"), kernel)
-
-    monkeypatch.setattr(kernels, "form", form)
 
 
 def test_a_step_of_a_classifier_waits_once(array, emulated):
@@ -41,6 +29,57 @@ def test_a_step_of_a_classifier_waits_once(array, emulated):
             optimizer.step()
             loss.item()
         assert count.waits == 1, count.places
+
+
+def small(**options):
+    minae.seed(0)
+    return VQVAE(codes=8, features=4, hidden=4, residual=2, **options)
+
+
+@pytest.mark.parametrize("quantizer", [minae.vq.VectorQuantizer, minae.vq.VectorQuantizerEMA])
+def test_a_step_of_the_vqvae_waits_once(array, emulated, quantizer):
+    model = small()
+    model.quantizer = quantizer(8, 4)
+    optimizer = optim.Adam(model.parameters(), 1e-3)
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), "uint8")
+    for step in range(3):
+        batch = array(images)
+        with standin.count() as count:
+            loss, figures = model.loss(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            faults.fetch(loss, *figures.values())
+        if step:  # k-means has placed the codewords
+            assert count.waits == 1, count.places
+
+
+def test_a_run_waits_once_a_step_and_ends_as_without_graphs(emulated, tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1), "uint8")
+
+    def trained(folder):
+        model = small()
+        optimizer = optim.Adam(model.parameters(), 1e-3)
+        run = Run.create(tmp_path / folder, {})
+        fit(model, optimizer, images, run, epochs=3, batch_size=8, seed=0,
+            schedule=lambda step: 1e-3 / (step + 1))  # fmt: skip
+        return run.history, model.state_dict()
+
+    waits = []
+
+    def fetch(*values):
+        waits.append(count.waits)
+        return faults.fetch(*values)
+
+    monkeypatch.setattr("minae.train.fetch", fetch)
+    with standin.count() as count:
+        history, state = trained("graph")
+    assert set(np.diff(waits)) == {1} and len(waits) == 9
+    monkeypatch.setattr("minae.train.capture", lambda step: step)
+    plain, plain_state = trained("plain")
+    assert history == plain and len(history) == 9
+    for name in state:
+        np.testing.assert_array_equal(state[name], plain_state[name], name)
 
 
 def test_uploads_are_the_arrays_and_wait_for_none(array, numpy):

@@ -233,8 +233,7 @@ shares_memory = may_share_memory
 
 class _Grid:
     def __getitem__(self, key):
-        found = numpy.ogrid[key]
-        return [array(part) for part in found] if isinstance(key, tuple) else array(found)
+        return run(lambda: list(numpy.ogrid[key]) if isinstance(key, tuple) else numpy.ogrid[key])
 
 
 ogrid = _Grid()
