@@ -126,7 +126,8 @@ def live(read: Callable[[], float]) -> Any:
     graph = capturing.get()
     if graph is None:
         return read()
-    place = xp.empty((), "float64")
+    with xp.cuda.using_allocator(xp.get_default_memory_pool().malloc):
+        place = xp.empty((), "float64")  # where the step itself has nothing else before
     graph.numbers.append((read, place))
     return place
 
@@ -174,6 +175,8 @@ def _placed(x: Any, places: Any) -> Any:
     """An argument with its array in the graph's memory."""
     if not _is_array(entries(x)):
         return x
+    if getattr(x, "requires_grad", False):
+        raise CaptureError("an argument of a captured step gets no gradient: pass x.detach()")
     return wrap(next(places)) if type(x) is engine.Tensor else next(places)
 
 

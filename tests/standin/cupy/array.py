@@ -265,7 +265,9 @@ def _wrapped(result, given):
             if result.base is each._host or result.base is each._host.base:
                 return view(result, each._memory, each if each.base is None else each.base)
         result = result.copy("K")
-    return view(result, cuda.alloc(result.nbytes), None)
+    memory = cuda.alloc(result.nbytes)
+    cuda.get_current_stream().note(memory.mem, result)
+    return view(result, memory, None)
 
 
 def view(host, memory, base):
@@ -277,7 +279,7 @@ def view(host, memory, base):
 def empty(shape, dtype, order):
     """Memory as a pool gives it: with something in it. (NaN, or -1.)"""
     out = numpy.empty(shape, dtype, order)
-    out.fill(numpy.nan if out.dtype.kind in "fc" else numpy.array(-1).astype(out.dtype))
+    cuda.spoil(out)
     return out
 
 

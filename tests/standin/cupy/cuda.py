@@ -13,6 +13,8 @@ import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import numpy
+
 from . import standin
 
 TOTAL = 80 << 30  # bytes of each device
@@ -189,12 +191,18 @@ class Stream:
             raise CUDARuntimeError(900)
         if self.captured is not None:
             raise CUDARuntimeError(401)
-        self.captured, self.broken = [], False
+        self.captured, self.broken, self._made = [], False, []
 
     def touch(self, array, memory):
         """Note an array that a captured launch may change: nothing is computed until the replay."""
         if memory.captured is not self.captured and id(memory) not in self._touched:
             self._touched[id(memory)] = array, array.copy()
+
+    def note(self, memory, array):
+        """Note an array of a pool that only this graph uses: there, before each replay, is whatever
+        a replay has left in the same memory."""
+        if self.captured is not None and memory.pool is not _pool:
+            self._made.append(array)
 
     def is_capturing(self):
         return self.captured is not None
@@ -208,7 +216,7 @@ class Stream:
         self._touched = {}
         if self.broken:
             raise CUDARuntimeError(901)
-        return Graph(launches)
+        return Graph(launches, self._made)
 
 
 Stream.null = Stream(null=True)
@@ -242,16 +250,23 @@ def get_elapsed_time(start, end):
 class Graph:
     """What a stream has captured. (CuPy's cannot be made by hand, either.)"""
 
-    def __init__(self, launches):
-        self._launches = launches
+    def __init__(self, launches, made):
+        self._launches, self._made = launches, made
 
     def upload(self, stream=None):
         pass
 
     def launch(self, stream=None):
         refuse_in_capture()
+        for array in self._made:
+            spoil(array)
         for launch in self._launches:
             launch()
+
+
+def spoil(array):
+    """Fill an array with what nobody should read."""
+    array.fill(numpy.nan if array.dtype.kind in "fc" else numpy.array(-1).astype(array.dtype))
 
 
 # --- Memory --------------------------------------------------------------------------------------
