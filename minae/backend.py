@@ -26,10 +26,10 @@ def _choose(wanted: str) -> Any:
         return numpy
     if wanted not in ("cupy", "auto"):
         raise ValueError(f"MINAE_BACKEND is {wanted!r}; choose numpy, cupy or auto")
-    from . import gpu
+    from .gpu import find
 
     try:
-        return gpu.find(os.environ.get("MINAE_DEVICE", "0"), say=wanted == "auto")
+        return find(os.environ.get("MINAE_DEVICE", "0"), say=wanted == "auto")
     except ImportError as error:
         if wanted == "cupy":
             raise ImportError(f"MINAE_BACKEND=cupy, but {error}; or unset MINAE_BACKEND") from error

@@ -32,10 +32,9 @@ def check(
         if bad.any():
             raise kind(detail() if detail else message)
         return
-    from . import kernels  # which report faults, too
+    from .kernels import flag  # kernels report faults, too
 
-    number = _known.setdefault((kind, message), len(_known) + 1)
-    kernels.flag(_word, bad, number)
+    flag(_word, bad, _known.setdefault((kind, message), len(_known) + 1))
 
 
 def fetch(*values: Any) -> list[Any]:

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import minae.kernels as kernels
+
 from .backend import Array, asarray, asnumpy, not_captured, numpy, xp
 
 # On a device: the key and the counter of its noise, changed in place alone (see capture).
@@ -130,8 +132,6 @@ def integer_noise(high: int, shape: Any, rng: Any = None) -> Array:
 
 
 def _drawn(kind: str, shape: Any, dtype: Any, rng: Any) -> Array:
-    from . import kernels
-
     state = _philox
     if rng is not None or _in_place.get() is not None:
         state = asarray(numpy.array([generator(rng).integers(1 << 63), 0], "uint64"))

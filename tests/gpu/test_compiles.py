@@ -16,7 +16,9 @@ SOURCES |= {("search", (f"-DPAIRS={pairs}",)) for pairs in (2, 8)}
 TILE = ("-DWIDE=1", "-DBM=64", "-DBN=64", "-DWM=32", "-DWN=32")
 SOURCES |= {
     ("convolution", (f"-DKIND={kind}", f"-DREAL={real}", f"-DPRODUCTS={products}", *TILE))
-    for kind, real, products in ((0, "float", 1), (1, "float", 3), (2, "float", 3), (2, "double", 0))
+    for kind, real, products in (
+        (0, "float", 1), (1, "float", 3), (2, "float", 3), (2, "double", 0),
+    )
 }  # fmt: skip
 
 each_source = pytest.mark.parametrize(
