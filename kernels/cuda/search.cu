@@ -367,9 +367,10 @@ __device__ inline double distance(const T* z, const T* e, int dims, bool wide) {
 
 // A warp for eight rows. The margin is twice the error of a score. Let r = |a| + |b|, and |b| be no
 // more than the winner's may be, 2 |a| + min |b| (a stray codeword's score grows faster than its
-// error). Rounding to bf16 moves a.b by at most |a - a'| |b| + |a'| |b - b'|, and adding up, in any
-// order, centring and the definition's own rounding by (D + 16) eps r^2, see reference.py; `tiny`
-// is for what underflows. Where squares may overflow, all survive; so does a NaN.
+// error). Rounding to bf16 moves a.b by at most |a - a'| |b| + |a'| |b - b'|; centring and adding
+// up, in any order, move s by less than (D + 16) eps |b| r (see reference.py, whose |a| is in r
+// alone), and the definition's own rounding counts for (D + 16) 2^-53 r^2. `tiny` is for what
+// underflows. Where squares may overflow, all survive; so does a NaN.
 template <class T, class Packed>
 __device__ inline void decide(
     const T* vectors, const T* codebook, const T* centre, const Packed* packed,
@@ -409,7 +410,7 @@ __device__ inline void decide(
     double norm = sqrt(square), off = sqrt(rest);
     double reach = min(bounds[1], 2 * norm + bounds[0]), radius = norm + reach;
     double error = off * reach + (norm + off) * bounds[2] * reach;
-    error += (dims + 16) * sum_error(packed) * radius * radius;
+    error += (dims + 16) * (sum_error(packed) * reach + 0x1p-53 * radius) * radius;
     T margin = infinity();
     if (4 * radius * radius < Number<T>::top)
         margin = 2.0001 * error + 16 * (dims + 1) * Number<T>::tiny * (1 + radius);

@@ -82,13 +82,16 @@ __device__ inline void sum(
             total += row[j];
         }
     }
-    if (before && !after) head = total, head_code = code;
-    else if (!before && !after && code < count) out[(long long)code * columns + column] = total;
-    // One code from end to end is in both rows, so that nothing stands between its parts.
-    if (before && after) head_code = code;
+    // A code that goes on at both ends has both rows, so that nothing stands between its parts.
+    if (before) head_code = code;
+    if (before && !after) head = total;
+    if (!before && !after && code < count) out[(long long)code * columns + column] = total;
     later[2 * piece * columns + column] = head;
     later[(2 * piece + 1) * columns + column] = after ? total : T(0);
-    if (column == 0) later_codes[2 * piece] = head_code, later_codes[2 * piece + 1] = after ? code : count;
+    if (column == 0) {
+        later_codes[2 * piece] = head_code;
+        later_codes[2 * piece + 1] = after ? code : count;
+    }
 }
 
 #define SUM(T)                                                                                     \

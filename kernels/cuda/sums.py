@@ -22,9 +22,8 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     if not supported or not values.size or not 0 <= count < 1 << 31 or rows >= 1 << 31:
         return reference.scatter_sum(values, codes, count)
     columns, name = values.shape[-1], "float" if values.dtype == xp.float32 else "double"
-    values = xp.ascontiguousarray(values)
-    codes = xp.ascontiguousarray(codes.ravel(), xp.int64)
-    kernels = module("sums")
+    values, codes, kernels = xp.ascontiguousarray(values), codes.ravel(), module("sums")
+    keys = xp.ascontiguousarray(codes, xp.int64)
 
     tiles = min(-(-rows // TILE), max(1, CELLS // (count + 1)))
     tile = -(-rows // tiles)
@@ -32,9 +31,9 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     order, ordered = xp.empty((2, rows), xp.int32)
     sizes = rows, count, tile, tiles
     counting, sorting = kernels.get_function("count_codes"), kernels.get_function("sort_codes")
-    counting((-(-rows // THREADS),), (THREADS,), (codes, *sizes, table))
+    counting((-(-rows // THREADS),), (THREADS,), (keys, *sizes, table))
     table = xp.cumsum(table, dtype=xp.int32)
-    sorting((-(-tiles // WARPS),), (THREADS,), (codes, *sizes, table, order, ordered))
+    sorting((-(-tiles // WARPS),), (THREADS,), (keys, *sizes, table, order, ordered))
 
     out = xp.zeros((count, columns), values.dtype)
     add, left = kernels.get_function(f"sum_{name}"), rows
@@ -43,7 +42,7 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
         later = xp.empty((2 * pieces, columns), values.dtype), xp.empty(2 * pieces, xp.int32)
         grid = (-(-pieces // WARPS), -(-columns // 32))
         add(grid, (THREADS,), (values, order, ordered, left, columns, count, out, *later))
-        values, order, ordered = later[0], 0, later[1]  # 0: as they stand
+        (values, ordered), order = later, 0  # no order: as they stand
         left = 2 * pieces if pieces > 1 else 0
     reference.check_range(codes, count)
     return out
