@@ -11,7 +11,7 @@ from . import module
 
 THREADS, WARPS = 256, 8
 PIECE = 64  # rows that one warp adds up, as in sums.cu
-TILE = 1024  # rows that one warp sorts; more where the counts of all tiles would be ...
+TILE = 512  # rows that one warp sorts; more where the counts of all tiles would be ...
 CELLS = 1 << 22  # ... more than this
 
 

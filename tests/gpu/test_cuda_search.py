@@ -106,8 +106,9 @@ def test_squares_that_underflow_mislead_no_screen(check):
     """In float32 the squares of ``near`` round up and those of ``far`` to 0: their order turns."""
     near, far, large = np.zeros((3, 300), "f4")
     near[:20], far[:], large[0] = 1.01 * 2.0**-75, 0.995 * 2.0**-75, 0.99 * 2.0**-60
+    codebook = np.array([far, near, -far, -near, large, -large])
     for dims in (200, 300):
-        check(np.zeros((9, dims), "f4"), np.array([far, near, -far, -near, large, -large])[:, :dims])
+        check(np.zeros((9, dims), "f4"), codebook[:, :dims])
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -145,9 +146,11 @@ def test_codewords_that_no_screen_tells_apart(check, spread):
 # --- What the screen is for ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [1, 1e-4], ids=["alike", "a codebook as small as at its start"])
-def test_only_a_few_codewords_reach_the_decision(search, array, numpy, scale):
+@pytest.mark.parametrize("scale, stray", [(1, 0), (1e-4, 0), (1, 1e6)],
+                         ids=["alike", "a small codebook, as at the start", "a stray codeword"])  # fmt: skip
+def test_only_a_few_codewords_reach_the_decision(search, array, scale, stray):
     vectors, codebook = normal(10, 60, 48), scale * normal(11, 512, 48)
+    codebook[511] += stray
     squares = ((vectors[:, None].astype("f8") - codebook) ** 2).sum(axis=2)
     near = np.argsort(squares, axis=1)[:, :32]
     for row in range(0, 60, 12):
