@@ -147,7 +147,7 @@ def test_codewords_that_no_screen_tells_apart(check, spread):
 
 
 @pytest.mark.parametrize("scale, stray", [(1, 0), (1e-4, 0), (1, 1e6)],
-                         ids=["alike", "a small codebook, as at the start", "a stray codeword"])  # fmt: skip
+                         ids=["alike", "small, as at the start", "a stray codeword"])
 def test_only_a_few_codewords_reach_the_decision(search, array, scale, stray):
     vectors, codebook = normal(10, 60, 48), scale * normal(11, 512, 48)
     codebook[511] += stray
