@@ -38,9 +38,10 @@ __device__ inline Four<T> four(const T* row, int d, int dims, bool wide) {
     return found;
 }
 
+// The same of z - centre; the centre has zeros past its end.
 template <class T>
 __device__ inline Four<T> centred(const T* z, const T* centre, int d, int dims, bool wide) {
-    Four<T> a = four(z, d, dims, wide), c = four(centre, d, dims, wide);
+    Four<T> a = four(z, d, dims, wide), c = *(const Four<T>*)(centre + d);
 #pragma unroll
     for (int i = 0; i < 4; i++) a.x[i] -= c.x[i];
     return a;
@@ -229,6 +230,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) screen_bf16(
             Four<float> v = centred(z, centre, p / 2 * 32 + t * 8 + p % 2 * 4, dims, wide);
             a[i / 2][p][i % 2] = round_bf16(-v.x[0], -v.x[1]);
             a[i / 2][p][i % 2 + 2] = round_bf16(-v.x[2], -v.x[3]);
+            if (p % 4 == 3) __syncwarp();  // so that no more is read ahead than registers hold
         }
     }
 
@@ -390,7 +392,7 @@ __device__ inline void decide(
     int finite = row < rows;
     const T* z = vectors + min(row, rows - 1) * dims;
     for (int d = lane / 8 * 4; d < dims; d += 16) {
-        Four<T> v = four(z, d, dims, wide), c = four(centre, d, dims, wide);
+        Four<T> v = four(z, d, dims, wide), c = *(const Four<T>*)(centre + d);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             T a = v.x[i] - c.x[i], off = lost(a, packed);
@@ -432,6 +434,7 @@ __device__ inline void decide(
         int2 later = pairs[GROUP + lane];
         __syncwarp();
         pairs[lane] = later;
+        __syncwarp();
     };
     for (int i = 0; i < groups / 4; i++) {
         unsigned left = __ballot_sync(WARP, finite && !(scores[i * 32] > limit));

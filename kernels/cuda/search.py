@@ -27,7 +27,7 @@ class Screen(NamedTuple):
     kernels: Any
     name: str  # what the names of its kernels end in
     rows: int  # of one thread block
-    centre: Any
+    centre: Any  # with zeros up to a multiple of GROUP
     packed: Any
     bounds: Any  # float64: the smallest and the largest norm, the largest loss by rounding
 
@@ -58,8 +58,8 @@ class Prepared(reference.Prepared):
     def _pack(self, kernels: Any, name: str, rows: int, length: int, dtype: Any) -> Screen:
         (size, dims), blocks = self.shape, -(-self.shape[0] // BLOCK)
         screen = Screen(
-            kernels, name, rows, xp.empty(dims, self.dtype), xp.empty(blocks * length, dtype),
-            xp.empty(3, xp.float64),
+            kernels, name, rows, xp.zeros(-(-dims // GROUP) * GROUP, self.dtype),
+            xp.empty(blocks * length, dtype), xp.empty(3, xp.float64),
         )  # fmt: skip
         codebook, centre, packed, bounds = self.codebook, *screen[3:]
         screen.launch("mean", (-(-dims // 32),), codebook, size, dims, centre, bounds)

@@ -188,7 +188,7 @@ def test_rows_that_are_not_finite(search, array, numpy, value, dtype, step):
 def test_a_search_that_masks_asks_the_device_for_nothing(search, array, monkeypatch):
     """Beyond its kernels it makes and lays out arrays alone, which waits for no result."""
     codebook, xp = search.prepare(array(normal(16, 40, 5))), search.xp
-    harmless = ("ascontiguousarray", "empty", "float32", "float64", "int64", "uint32")
+    harmless = "ascontiguousarray", "empty", "zeros", "float32", "float64", "int64", "uint32"
     monkeypatch.setattr(search, "xp", SimpleNamespace(**{n: getattr(xp, n) for n in harmless}))
     search.nearest(array(normal(17, 30, 5)), codebook, nonfinite="mask")
 
