@@ -292,21 +292,27 @@ inline T atomicCAS(T* p, T is, T x) { return emulated_atomic(p, [=](T old) { ret
 
 // --- What device.cuh says with instructions of the device ----------------------------------
 
+// The tensor cores add exactly, nearly, and cut off what a float cannot hold: they do not round.
+inline float emulated_truncated(double x) {
+    float y = x;
+    return std::isfinite(y) && std::abs((double)y) > std::abs(x) ? std::nextafter(y, 0.0f) : y;
+}
+
 inline void mma_bf16(float d[4], const unsigned a[4], const unsigned b[2]) {
     struct Fragment { unsigned a[4], b[2]; } mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     auto slots = emulator::exchange(~0u, mine);
     int lane = emulated_lane();
     for (int i = 0; i < 4; i++) {
         int row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-        float sum = 0;
+        double sum = d[i];
         for (int k = 0; k < 16; k++) {
             auto left = emulator::slot<Fragment>(slots, row % 8 * 4 + k % 8 / 2);
             auto right = emulator::slot<Fragment>(slots, column * 4 + k % 8 / 2);
             unsigned x = left.a[row / 8 + 2 * (k / 8)] >> 16 * (k % 2) & 0xffff;
             unsigned y = right.b[k / 8] >> 16 * (k % 2) & 0xffff;
-            sum += emulator::bf16(x) * emulator::bf16(y);
+            sum += (double)emulator::bf16(x) * emulator::bf16(y);
         }
-        d[i] += sum;
+        d[i] = emulated_truncated(sum);
     }
 }
 
@@ -316,13 +322,14 @@ inline void mma_tf32(float d[4], const unsigned a[4], const unsigned b[2]) {
     int lane = emulated_lane();
     for (int i = 0; i < 4; i++) {
         int row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-        float sum = 0;
+        double sum = d[i];
         for (int k = 0; k < 8; k++) {
             auto left = emulator::slot<Fragment>(slots, row % 8 * 4 + k % 4);
             auto right = emulator::slot<Fragment>(slots, column * 4 + k % 4);
-            sum += emulator::tf32(left.a[row / 8 + 2 * (k / 4)]) * emulator::tf32(right.b[k / 4]);
+            float x = emulator::tf32(left.a[row / 8 + 2 * (k / 4)]), y = emulator::tf32(right.b[k / 4]);
+            sum += (double)x * y;
         }
-        d[i] += sum;
+        d[i] = emulated_truncated(sum);
     }
 }
 
