@@ -81,10 +81,11 @@ __device__ void fetch(REAL* to, const REAL* from, bool inside) {
 }
 
 #if PRODUCTS
-// The two TF32 numbers whose sum is x, nearly: bits of the larger one, and of the smaller.
+// The two TF32 numbers whose sum is x, nearly: bits of the larger one, and of the smaller. The cores
+// ignore the last 13 bits, so that half of what they hold is added in time. An infinity becomes NaN.
 __device__ void split(float x, unsigned& large, unsigned& small) {
-    large = round_tf32(x);
-    if (PRODUCTS == 3) small = round_tf32(x - __uint_as_float(large));
+    large = PRODUCTS == 3 ? (__float_as_uint(x) + 0x1000) & ~0x1fffu : round_tf32(x);
+    small = __float_as_uint(x - __uint_as_float(large));
 }
 #endif
 
@@ -196,58 +197,62 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     int slice = (long long)slices * part / splits, last = (long long)slices * (part + 1) / splits;
     // What of a slice this thread copies: always the same of a line, from every so many lines.
     constexpr int LEFT_LINE = (WEIGHT ? BM : BK) / PIECE, RIGHT_LINE = (INPUT ? BK : BN) / PIECE;
-    static_assert(THREADS % LEFT_LINE == 0 && (!WEIGHT || THREADS / LEFT_LINE <= BK), "");
-    static_assert(THREADS % RIGHT_LINE == 0, "");
+    constexpr int LEFT_LINES = THREADS / LEFT_LINE, RIGHT_LINES = THREADS / RIGHT_LINE;
+    static_assert(LEFT_LINES <= (WEIGHT ? BK : BM), "each thread copies as many entries");
     int entry = thread % LEFT_LINE * PIECE, line = thread / LEFT_LINE;
     int right_entry = thread % RIGHT_LINE * PIECE, right_line = thread / RIGHT_LINE;
     // Terms are (tap, tap, channel), or pixels of results.
-    Walk walk = WEIGHT ? Walk(slice * BK + line, THREADS / LEFT_LINE, high, wide)
+    Walk walk = WEIGHT ? Walk(slice * BK + line, LEFT_LINES, high, wide)
                        : Walk(slice * BK + entry, BK, max(along.taps, 1), inputs);
-    int channel = (first_row + entry) % within, tap = (first_row + entry) / within;  // WEIGHT
-    int tap_y = tap / kw * dy - py, tap_x = tap % kw * dx - px;
-    bool row_inside = first_row + entry < rows;
+    int tap = (first_row + entry) / within, tap_y = tap / kw * dy - py, tap_x = tap % kw * dx - px;
+    bool row_inside = first_row + entry < rows;  // WEIGHT: of the row that this thread copies
+    left += group * inputs + (WEIGHT ? (first_row + entry) % within : 0);
+    right += group * per + (INPUT ? 0 : first_column + right_entry);
 
     auto copy = [&](int slice) {
         Left& a = lefts[slice % STAGES];
         Right& b = rights[slice % STAGES];
         if constexpr (WEIGHT) {
-            for (int k = line; k < BK; k += THREADS / LEFT_LINE) {
+#pragma unroll
+            for (int i = 0; i < BK; i += LEFT_LINES) {
                 int y = walk.middle * sy + tap_y, x = walk.low * sx + tap_x;
                 bool inside = row_inside && walk.high < batch && (unsigned)y < (unsigned)height &&
                               (unsigned)x < (unsigned)width;
-                long long pixel = ((long long)walk.high * height + y) * width + x;
-                const REAL* from = left + (pixel * groups + group) * within + channel;
-                fetch(&a.at(entry, k), from, inside);
+                long long pixel = (walk.high * height + y) * width + x;
+                fetch(&a.at(entry, i + line), left + pixel * (groups * within), inside);
                 walk.advance();
             }
         } else {
             int move_y = walk.high * down.move, move_x = walk.middle * along.move;
-            long long move = (move_y * (long long)source_width + move_x) * inputs * groups;
-            const REAL* from = left + move + group * inputs + walk.low;
+            long long move = move_y * source_width + move_x;
+            const REAL* from = left + move * (groups * inputs) + walk.low;
             bool tap_inside = walk.high < down.taps;
 #pragma unroll
-            for (int i = line; i < BM; i += THREADS / LEFT_LINE) {
-                Pixel pixel = pixels[i];
+            for (int i = 0; i < BM; i += LEFT_LINES) {
+                Pixel pixel = pixels[i + line];
                 bool inside = tap_inside && (unsigned)(pixel.y + move_y) < (unsigned)source_height &&
                               (unsigned)(pixel.x + move_x) < (unsigned)source_width;
-                fetch(&a.at(i, entry), from + pixel.place, inside);
+                fetch(&a.at(i + line, entry), from + pixel.place, inside);
             }
         }
         if constexpr (INPUT) {  // the weights' rows are our columns, and the walk is the same
             int tap_y = down.tap + walk.high * down.tap_step;
             int tap_x = along.tap + walk.middle * along.tap_step;
-            long long row = (tap_y * kw + tap_x) * (long long)within + first_column;
-            for (int j = line; j < BN; j += THREADS / LEFT_LINE) {
-                const REAL* from = right + ((row + j) * groups + group) * per + walk.low;
-                bool inside = walk.high < down.taps && first_column + j < columns;
-                fetch(&b.at(j, entry), from, inside);
+            long long row = (tap_y * kw + tap_x) * within + first_column + line;
+            const REAL* from = right + row * (groups * per) + walk.low;
+#pragma unroll
+            for (int j = 0; j < BN && j + line < BN; j += LEFT_LINES) {
+                bool inside = walk.high < down.taps && first_column + j + line < columns;
+                fetch(&b.at(j + line, entry), from + (long long)j * (groups * per), inside);
             }
         } else {
-            int column = first_column + right_entry;
-            for (int i = right_line; i < BK; i += THREADS / RIGHT_LINE) {
-                int k = slice * BK + i;
-                const REAL* from = right + ((long long)k * groups + group) * per + column;
-                fetch(&b.at(right_entry, i), from, k < depth && column < columns);
+            int k = slice * BK + right_line;
+            const REAL* from = right + (long long)k * (groups * per);
+            bool column_inside = first_column + right_entry < columns;
+#pragma unroll
+            for (int i = 0; i < BK && i + right_line < BK; i += RIGHT_LINES) {
+                bool inside = column_inside && k + i < depth;
+                fetch(&b.at(right_entry, i + right_line), from + (long long)i * (groups * per), inside);
             }
         }
         if (!WEIGHT) walk.advance();

@@ -174,7 +174,8 @@ def _plan(
     tile = min(tiles, key=cost)
     blocks = count(tile)
     splits = max(1, min(-(-2 * SLOTS // blocks), slices // 8)) if blocks < SLOTS else 1
-    if max(rows, depth, blocks * splits * THREADS, s.height * s.width) > LARGEST:
+    images = s.batch * s.height * s.width
+    if max(rows, columns, depth, images, pixels, blocks * splits) > LARGEST:
         return None
     real = "double" if dtype == "d" else "float"
     names = ("KIND", "REAL", "PRODUCTS", "WIDE", "BM", "BN", "WM", "WN")
