@@ -145,11 +145,12 @@ __device__ void multiply(REAL sums[ROWS][COLUMNS], Left& a, Right& b, int row, i
 // each of `splits` parts has its own: the results, images or weights. The sizes are those of the
 // convolution: images (batch, height, width, groups * within), results (batch, high, wide, groups *
 // per), weights (kh, kw, within, groups * per); stride, padding and dilation (vertical, horizontal).
+// What would be less than `floor` becomes that.
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     const REAL* __restrict__ left, const REAL* __restrict__ right, const REAL* __restrict__ bias,
     REAL* __restrict__ out, int batch, int height, int width, int within, int high, int wide,
     int per, int kh, int kw, int sy, int sx, int py, int px, int dy, int dx, int groups, int splits,
-    int relu
+    REAL floor
 ) {
     __shared__ Left lefts[STAGES];
     __shared__ Right rights[STAGES];
@@ -194,7 +195,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     __syncthreads();
 
     int slices = (depth + BK - 1) / BK;
-    int slice = (long long)slices * part / splits, last = (long long)slices * (part + 1) / splits;
+    int share = slices / splits, more = slices % splits;  // the first so many have one more
+    int slice = part * share + min(part, more), last = slice + share + (part < more);
     // What of a slice this thread copies: always the same of a line, from every so many lines.
     constexpr int LEFT_LINE = (WEIGHT ? BM : BK) / PIECE, RIGHT_LINE = (INPUT ? BK : BN) / PIECE;
     constexpr int LEFT_LINES = THREADS / LEFT_LINE, RIGHT_LINES = THREADS / RIGHT_LINE;
@@ -230,8 +232,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
 #pragma unroll
             for (int i = 0; i < BM; i += LEFT_LINES) {
                 Pixel pixel = pixels[i + line];
-                bool inside = tap_inside && (unsigned)(pixel.y + move_y) < (unsigned)source_height &&
-                              (unsigned)(pixel.x + move_x) < (unsigned)source_width;
+                int y = pixel.y + move_y, x = pixel.x + move_x;
+                bool inside = tap_inside & ((unsigned)y < (unsigned)source_height) &
+                              ((unsigned)x < (unsigned)source_width);  // && would branch
                 fetch(&a.at(i + line, entry), from + pixel.place, inside);
             }
         }
@@ -276,15 +279,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     long long size = WEIGHT ? (long long)rows * columns * groups
                             : (long long)batch * target_height * target_width * columns * groups;
     out += part * size + group * columns + first_column;
+    REAL biases[COLUMNS];
 #pragma unroll
     for (int j = 0; j < COLUMNS; j++) {
         int at = column + j / 2 * 8 + j % 2;
-        if (first_column + at >= columns) continue;
-        REAL start = bias ? bias[group * columns + first_column + at] : REAL(0);
+        bool inside = bias && first_column + at < columns;
+        biases[j] = inside ? bias[group * columns + first_column + at] : REAL(0);
+    }
 #pragma unroll
-        for (int i = 0; i < ROWS; i++) {
-            REAL sum = sums[i][j] + start;
-            if (places[row + 8 * i] >= 0) out[places[row + 8 * i] + at] = relu && sum < 0 ? REAL(0) : sum;
+    for (int i = 0; i < ROWS; i++) {
+        long long place = places[row + 8 * i];
+        if (place < 0) continue;
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++) {
+            int at = column + j / 2 * 8 + j % 2;
+            REAL sum = sums[i][j] + biases[j];
+            if (first_column + at < columns) out[place + at] = sum < floor ? floor : sum;
         }
     }
 }
@@ -292,12 +302,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
 // out = the sum of the parts, each of this size, plus the bias of each channel.
 extern "C" __global__ void add_parts(
     const REAL* parts, const REAL* bias, REAL* out, long long size, int channels, int splits,
-    int relu
+    REAL floor
 ) {
     long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     REAL sum = parts[i];
     for (int part = 1; part < splits; part++) sum += parts[part * size + i];
     if (bias) sum += bias[i % channels];
-    out[i] = relu && sum < 0 ? REAL(0) : sum;
+    out[i] = sum < floor ? floor : sum;
 }

@@ -109,14 +109,16 @@ def _launched(
     if plan is None:
         return None
     options, blocks, splits, numbers = plan
-    kernels, out, flag = module("convolution", *options), xp.empty(shape, dtype), numpy.int32(relu)
+    kernels, out = module("convolution", *options), xp.empty(shape, dtype)
+    none = dtype.type(-numpy.inf)
+    floor = dtype.type(0) if relu else none
     convolve = kernels.get_function("convolve")
     if splits == 1:
-        convolve((blocks,), (THREADS,), (left, right, bias, out, *numbers, flag))
+        convolve((blocks,), (THREADS,), (left, right, bias, out, *numbers, floor))
         return out
     parts = xp.empty((splits, *shape), dtype)
-    convolve((blocks,), (THREADS,), (left, right, 0, parts, *numbers, numpy.int32(0)))
-    ends = numpy.int32(shape[3]), numpy.int32(splits), flag
+    convolve((blocks,), (THREADS,), (left, right, 0, parts, *numbers, none))
+    ends = numpy.int32(shape[3]), numpy.int32(splits), floor
     add_parts = kernels.get_function("add_parts")
     add_parts((-(-out.size // THREADS),), (THREADS,), (parts, bias, out, out.size, *ends))
     return out
@@ -173,7 +175,7 @@ def _plan(
     tiles = [tile for tile in TILES if dtype != "d" or tile[2] * tile[3] <= 1024]
     tile = min(tiles, key=cost)
     blocks = count(tile)
-    splits = max(1, min(-(-2 * SLOTS // blocks), slices // 8)) if blocks < SLOTS else 1
+    splits = max(1, min(2 * SLOTS // blocks, slices // 8)) if blocks < SLOTS else 1
     images = s.batch * s.height * s.width
     if max(rows, columns, depth, images, pixels, blocks * splits) > LARGEST:
         return None
