@@ -441,7 +441,7 @@ def _operator(name, swapped=False, inplace=False):
     function = getattr(numpy, name)
 
     def method(self, other):
-        if type(other) is not ndarray and not isinstance(other, HARMLESS):
+        if not isinstance(other, (ndarray, *SCALARS)):
             if getattr(other, "__array_ufunc__", self) is None:
                 return NotImplemented  # its own operator comes next
             raise TypeError(f"Unsupported type {type(other)}")

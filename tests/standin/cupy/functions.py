@@ -7,7 +7,7 @@ differs in more than that is written out.
 import numpy
 
 from . import cuda
-from .array import array, checked, ndarray, run, scatter, stable, view
+from .array import SCALARS, array, checked, ndarray, run, scatter, stable, view
 from .array import empty as _empty
 
 CREATION = {  # their arguments may be numbers
@@ -77,8 +77,9 @@ class ufunc:
             self.at = lambda a, indices, b: self._at(SCATTERED[name].split(), a, indices, b)
 
     def __call__(self, *args, out=None, dtype=None, casting="same_kind"):
-        if not (out is None or isinstance(out, ndarray)):
-            raise TypeError("out must be a cupy.ndarray")
+        for each in (*args, *([] if out is None else [out])):
+            if not isinstance(each, (ndarray, *SCALARS)):
+                raise TypeError(f"Unsupported type {type(each)}")
         return run(self._function, *args, out=out, dtype=dtype, casting=casting)
 
     def _at(self, dtypes, a, indices, b):
