@@ -218,8 +218,9 @@ def run(function, *args, **options):
             stream.touch(whole._host, whole._memory.mem)
     with numpy.errstate(all="ignore"):
         result = function(*hosts, **named)
+    device = cuda.get_device_id()
     for each in given:
-        if each._memory.device_id != cuda.get_device_id():
+        if each._memory.device_id != device:
             raise ValueError("an array is on another device than the current one")
     result = _wrapped(result, given)
     if stream.captured is not None and function is not empty:  # which launches nothing
@@ -353,7 +354,8 @@ def _within(shape, parts):
 
 
 def _pick(source, parts):
-    return numpy.array(source[_within(source.shape, parts)])
+    found = numpy.asarray(source[_within(source.shape, parts)])
+    return found if found.base is None else found.copy()
 
 
 def _places(target, parts, value):

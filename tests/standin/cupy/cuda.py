@@ -5,7 +5,6 @@ once, so that streams and events order nothing; but a stream that captures keeps
 on it, and its graph computes that anew, into the same arrays.
 """
 
-import math
 import os
 import threading
 import time
@@ -27,7 +26,15 @@ ERRORS = {
     900: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing",
     901: "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error",
 }
-_here = threading.local()  # of each thread: its device, its stream and its allocator
+
+
+class _Here(threading.local):
+    """Of each thread."""
+
+    device, stream, allocator = 0, None, None
+
+
+_here = _Here()
 
 
 class CUDARuntimeError(RuntimeError):
@@ -79,7 +86,7 @@ def _check(device):
 
 
 def get_device_id():
-    return getattr(_here, "device", 0)
+    return _here.device
 
 
 def _properties(device):
@@ -219,11 +226,11 @@ class Stream:
         return Graph(launches, self._made)
 
 
-Stream.null = Stream(null=True)
+Stream.null = _Here.stream = Stream(null=True)
 
 
 def get_current_stream():
-    return getattr(_here, "stream", Stream.null)
+    return _here.stream
 
 
 class Event:
@@ -300,7 +307,7 @@ class MemoryPool:
         _pools.add(self)
 
     def malloc(self, size):
-        size = math.ceil(size / BLOCK) * BLOCK
+        size = -(-size // BLOCK) * BLOCK
         limit = min(self._limit or TOTAL, TOTAL)
         if self._used + size > limit:
             raise OutOfMemoryError(size, self._total, self._limit)
@@ -337,7 +344,7 @@ def get_default_memory_pool():
 
 
 def get_allocator():
-    return getattr(_here, "allocator", None) or _allocator
+    return _here.allocator or _allocator
 
 
 def set_allocator(allocator=None):
@@ -348,7 +355,7 @@ def set_allocator(allocator=None):
 
 @contextmanager
 def using_allocator(allocator=None):
-    before, _here.allocator = getattr(_here, "allocator", None), allocator or MemoryPool().malloc
+    before, _here.allocator = _here.allocator, allocator or MemoryPool().malloc
     try:
         yield
     finally:
