@@ -1,4 +1,7 @@
-"""The VQ-VAE of minae.models in PyTorch: the same network, losses and ways to learn a codebook."""
+"""The VQ-VAE of minae.models in PyTorch: the same network, losses and ways to learn a codebook.
+
+Once k-means has placed the codebook, a step waits for nothing: a CUDA graph can hold it.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +24,9 @@ class Quantizer(nn.Module):
     def __init__(self, codes=512, features=64, ema=True, init="kmeans", revive=0.3):
         super().__init__()
         self.ema, self.placed, self.revive = ema, init == "random", revive
-        self.batches = 0
         book = torch.randn(codes, features)
         self.codebook = nn.Parameter(book, requires_grad=not ema)
+        self.register_buffer("batches", torch.zeros(()))  # a number of the device, as a graph needs
         self.register_buffer("use", torch.ones(codes))
         self.register_buffer("sums", book.clone())
 
@@ -33,7 +36,8 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def kmeans(self, flat, iterations=10):
-        centres = flat[torch.randperm(len(flat))[: len(self.codebook)]].clone()
+        order = torch.randperm(len(flat), device=flat.device)
+        centres = flat[order[: len(self.codebook)]].clone()
         for _ in range(iterations + 1):
             self.codebook.data.copy_(centres)
             codes = self.nearest(flat)
@@ -47,20 +51,21 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def learn(self, flat, codes, decay=0.99):
-        decay = min(decay, (1 + self.batches) / (10 + self.batches))  # shorter at first
+        newness = 1 - ((1 + self.batches) / (10 + self.batches)).clamp(max=decay)  # more at first
         self.batches += 1
-        sizes = torch.bincount(codes, minlength=len(self.use)).to(self.use.dtype)
-        self.use.lerp_(sizes, 1 - decay)
+        ones = torch.ones_like(flat[:, 0])
+        self.use.lerp_(torch.zeros_like(self.use).index_add_(0, codes, ones), newness)
         if self.ema:
             sums = torch.zeros_like(self.sums).index_add_(0, codes, flat)
-            self.sums.lerp_(sums, 1 - decay)
+            self.sums.lerp_(sums, newness)
             self.codebook.data.copy_(self.sums / self.use.clamp(min=1e-30)[:, None])
         if self.revive:
-            dead = self.use < self.revive * self.use.mean()
-            drawn = flat[torch.randint(len(flat), (len(self.use),))]
-            self.codebook.data[dead] = drawn[dead]
-            self.use[dead] = self.use.mean()
-            self.sums[dead] = drawn[dead] * self.use[dead, None]
+            even = self.use.mean()
+            dead = self.use < self.revive * even
+            drawn = flat[torch.randint(len(flat), (len(dead),), device=flat.device)]
+            self.use.copy_(torch.where(dead, even, self.use))
+            for kept, new in ((self.codebook.data, drawn), (self.sums, drawn * self.use[:, None])):
+                kept.copy_(torch.where(dead[:, None], new, kept))
 
     def forward(self, z):
         flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
