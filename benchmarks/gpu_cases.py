@@ -352,6 +352,11 @@ def names():
     return [f"{kind}: {name}" for kind, cases in KINDS.items() for name in cases]
 
 
+def kernels_used():
+    """The kernels by name; each is a case, too."""
+    return [name for name in KERNELS if "," not in name]
+
+
 def results(case):
     """All that a case gives, as NumPy arrays: values, gradients, and a layer's state after it."""
     kind, name = case.split(": ", 1)

@@ -125,16 +125,22 @@ def arguments(description: str, rounds: int = 7) -> argparse.ArgumentParser:
 
 def publish(options: argparse.Namespace, figures: Figures, tables: Tables) -> None:
     """Print the tables of a run, and write ``--json FILE``, which report.py reads."""
-    script = Path(sys.argv[0]).stem
-    given = [w for w in sys.argv[1:] if not w.startswith("--json") and w != str(options.json)]
-    command = shlex.join(["python", f"benchmarks/{script}.py", *given])
-    head = {"script": script, "command": command, "machine": machine(), "others": _others()}
-    print(f"{describe(head['machine'])} {taken(head['others'])}\n\n{tables(figures)}")
+    found, busy = machine(), others()
+    print(f"{describe(found)} {taken(busy)}\n\n{tables(figures)}")
     if options.json:
-        head = json.dumps(head, indent=1)
-        lines = [f"  {json.dumps(work)}: {json.dumps(row)}" for work, row in figures.items()]
-        text = f'{head[:-2]},\n "figures": {{\n' + ",\n".join(lines) + "\n }\n}\n"
-        options.json.write_text(text, encoding="utf-8")
+        write(options.json, found, busy, figures)
+
+
+def write(path: Path, machine: dict[str, object], busy: float | None, figures: Figures) -> None:
+    """The figures of this command, for report.py."""
+    script = Path(sys.argv[0]).stem
+    given = [w for w in sys.argv[1:] if not w.startswith("--json") and w != str(path)]
+    command = shlex.join(["python", f"benchmarks/{script}.py", *given])
+    result = {"script": script, "command": command, "machine": machine, "others": busy}
+    head = json.dumps(result, indent=1)
+    lines = [f"  {json.dumps(work)}: {json.dumps(row)}" for work, row in figures.items()]
+    text = f'{head[:-2]},\n "figures": {{\n' + ",\n".join(lines) + "\n }\n}\n"
+    path.write_text(text, encoding="utf-8")
 
 
 # --- The machine ----------------------------------------------------------------------------------
@@ -187,7 +193,7 @@ def _spent() -> tuple[float, float]:
 _start = _spent()
 
 
-def _others() -> float | None:
+def others() -> float | None:
     """The share of the processors that other processes took during this run."""
     (begin, before), (end, after) = _start, _spent()
     share = (after - before) / (end - begin) / (os.cpu_count() or 1)
@@ -197,7 +203,8 @@ def _others() -> float | None:
 def describe(machine: dict) -> str:
     """The machine in one sentence."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return (f"{machine['processor']} ({machine['architecture']}), {machine['cores']} cores,"
+    card = f"{machine['gpu']}; " if "gpu" in machine else ""
+    return (f"{card}{machine['processor']} ({machine['architecture']}), {machine['cores']} cores,"
             f" register tile in {machine['tile']}; {versions}.")
 
 
