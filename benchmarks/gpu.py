@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 BUDGET = 470  # seconds, for all
 LIMITS = {"machine": 60, "agreement": 150, "mnist": 110, "nearest": 90, "step": 80}  # of a process
 TOLERANCE = 1e-5
-PARTS = 4  # processes that share the cases of the agreement, in each backend
+PARTS = {"numpy": 2, "cupy": min(8, 1 + os.cpu_count() // 2)}  # that share the cases
 SHAPES = [(1_000_000, 64, 8192), (65536, 64, 512), (65536, 64, 8192)]  # N, D, K
 BATCHES = (128, 1024)
 ROUNDS = 10
@@ -196,14 +196,14 @@ def _driver():
 
 def agreement(run):
     """Every case in both backends, in processes side by side; each result is a file."""
-    parts = 1 if run.small else PARTS
+    parts = dict.fromkeys(PARTS, 1) if run.small else PARTS
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         workers = [
             stack.enter_context(
-                Worker(run, "agreement", folder, backend, part, parts, backend=backend,
+                Worker(run, "agreement", folder, backend, part, parts[backend], backend=backend,
                        kernels=kernels, limit=LIMITS["agreement"]))
             for backend, kernels in (("numpy", "reference"), ("cupy", "auto"))
-            for part in range(parts)
+            for part in range(parts[backend])
         ]  # fmt: skip
         for worker in workers:
             worker.ask()
@@ -293,6 +293,7 @@ def mnist(run):
                     raise
                 print(f"  the CPU's training did not end: {error}")
                 continue
+            print(f"  on the {name}: {found.pop('dataset')}")
             for what, number in found.items():
                 run.figures.setdefault(f"mnist: {what}", {})[name] = [number]
 
@@ -308,7 +309,7 @@ def train(small):
                 raise RuntimeError(f"the example ended with {stop.code}") from None
         metrics = json.loads(Path(folder, "metrics.json").read_text(encoding="utf-8"))
     yield {"test MSE": metrics["test_mse"], "perplexity": metrics["perplexity"],
-           "seconds": metrics["seconds"]}  # fmt: skip
+           "seconds": metrics["seconds"], "dataset": metrics["dataset"]}  # fmt: skip
 
 
 # --- The nearest codeword ------------------------------------------------------------------------
@@ -511,11 +512,9 @@ def ours(batch, small, captured):
         optimizer.step()
         return loss.detach()
 
-    graphs, call = {}, eager
-    if captured:
-        call = capture(eager)
-        names = call.__code__.co_freevars  # where it keeps its graphs, each with a pool
-        graphs = call.__closure__[names.index("graphs")].cell_contents
+    graphs = []
+    minae.capture.Graph = lambda *args: graphs.append(Graph(*args)) or graphs[-1]
+    call = capture(eager) if captured else eager
 
     def take():
         try:
@@ -526,9 +525,9 @@ def ours(batch, small, captured):
             raise
 
     def held():
-        if captured and not any(isinstance(graph, Graph) for graph in graphs.values()):
+        if captured and not graphs:
             raise RuntimeError("the step was not captured")
-        pools = [cupy.get_default_memory_pool(), *(graph.pool for graph in graphs.values())]
+        pools = [cupy.get_default_memory_pool(), *(graph.pool for graph in graphs)]
         return {"": sum(pool.total_bytes() for pool in pools)}
 
     return take, held

@@ -5,7 +5,8 @@
     python benchmarks/report.py --run nearest conv   # or some of it
 
 A section is a script's docstring, its command, and what its ``tables`` makes of the figures. The
-long trainings are not run: what they gave stands in benchmarks/trainings.md.
+long trainings are not run: what they gave stands in benchmarks/trainings.md. Nor is gpu.py, which
+needs a card; without its figures the section says what is not measured.
 """
 
 import argparse
@@ -32,11 +33,11 @@ PICTURES = {
 }
 HEAD = """# Benchmarks
 
-Written by `python benchmarks/report.py --run`, which measures all but the trainings. Every table
-has the command that made it. Each contender runs in a process of its own, and they take turns,
-round after round. Times are medians over the rounds. A ratio is the peer's time (or memory) over
-ours in the same round, as median (lowest to highest): **above 1, minae is faster**. Absolute times
-belong to the machine; repeat the command where a figure matters to you (the peers come with
+Written by `python benchmarks/report.py --run`, which measures all but the GPU and the trainings.
+Every table has the command that made it. Each contender runs in a process of its own, and they take
+turns, round after round. Times are medians over the rounds. A ratio is the peer's time (or memory)
+over ours in the same round, as median (lowest to highest): **above 1, minae is faster**. Absolute
+times belong to the machine; repeat the command where a figure matters to you (the peers come with
 `pip install -e ".[examples,oracles]"`).
 
 The machine, unless a section names another: {machine}
@@ -65,9 +66,18 @@ def main():
         parser.error(f"there are no results in {options.results}: try --run")
     machine = results[0]["machine"]
     head = HEAD.format(machine=harness.describe(machine))
+    results.append(on_a_gpu(options.results / "gpu.json", machine))
     sections = [section(result, machine, options.output.parent) for result in results]
     trainings = (HERE / "trainings.md").read_text(encoding="utf-8")
     options.output.write_text("\n".join([head, *sections, trainings]), encoding="utf-8")
+
+
+def on_a_gpu(path, machine):
+    """What gpu.py has found, or nothing yet."""
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {"script": "gpu", "command": "python benchmarks/gpu.py", "machine": machine,
+            "others": None, "figures": {}}  # fmt: skip
 
 
 def section(result, usual, folder):

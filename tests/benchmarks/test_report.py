@@ -12,7 +12,8 @@ from processes import python_path
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "benchmarks"
-SCRIPTS = sorted({p.stem for p in FOLDER.glob("*.py")} - {"harness", "plots", "report", "twin"})
+PARTS = {"gpu_cases", "harness", "plots", "report", "twin"}
+SCRIPTS = sorted({p.stem for p in FOLDER.glob("*.py")} - PARTS)
 MACHINE = {
     "processor": "Abacus", "architecture": "wood", "cores": 2, "tile": "none",
     "versions": {"python": "3.11"},
@@ -99,6 +100,22 @@ def test_a_contender_may_be_missing(tmp_path, write):
     assert "| VQ-VAE step | 120 ms | 0.50 (0.50 to 0.50) |" in text
     assert "| 4x2x3 | 1.00 µs | 50.0 (50.0 to 50.0) |" in text
     assert "On Abacus (wood), 64 cores" in text
+
+
+def test_of_a_gpu_the_report_says_what_was_measured(tmp_path, write):
+    write("sums", {"4x2x3": {"minae": [1e-6], "np.add.at": [5e-5]}})
+    (absent,) = [part for part in report(tmp_path).split("\n## ") if part.startswith("On a GPU")]
+    assert "    python benchmarks/gpu.py\n" in absent
+    assert "| nearest, 1000000x64x8192: at most 4 ms | not measured |  |" in absent
+    assert "PASS" not in absent and "FAIL" not in absent
+    figures = {"nearest, near 1000000x64x8192": {"minae": [0.003, 0.0035], "wrong codes": [0]},
+               "step, batch 128": {"minae, captured": [0.006, 0.006], "torch": [0.01, 0.01]}}
+    write("gpu", figures, MACHINE | {"gpu": "Loom, 2 GiB"})
+    found = report(tmp_path)
+    assert "On Loom, 2 GiB; Abacus (wood), 2 cores" in found
+    assert "| nearest is exact | 0 wrong codes of 1 searches | PASS |" in found
+    assert "half of PyTorch's time | 0.60 (0.60 to 0.60) of it | **FAIL** |" in found
+    assert "| step, batch 128 | 6.00 ms | 1.67 (1.67 to 1.67) |" in found
 
 
 def test_convolution_counts_the_faster_layout(tmp_path, write):
