@@ -58,8 +58,8 @@ def adam(
 def flag(word: Array, bad: Array, number: int) -> None:
     """See ``reference.flag``."""
     if bad.size:
-        bad, word = xp.ascontiguousarray(bad), word.view("uint64")
-        _kernel("flag")(_some(bad.size), (THREADS,), (word, bad, bad.size, numpy.uint64(number)))
+        args = word.view("uint64"), xp.ascontiguousarray(bad), bad.size, numpy.uint64(number)
+        _kernel("flag")(_some(bad.size), (THREADS,), args)
 
 
 def _kernel(name: str, like: Array | None = None) -> Any:
