@@ -3,6 +3,7 @@
 - ``nearest``, ``prepare``: the exact nearest codeword. ``scatter_sum``: rows added up by code.
 - ``conv2d`` and its gradients ``conv2d_input`` (the transposed convolution), ``conv2d_weight``.
 - ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
+- ``softmax``, ``log_softmax``, ``cross_entropy``, ``standardize``; of each its ``_gradient``.
 - ``uniform``, ``normal``: random numbers by a counter, for the device; ``flag``: what went wrong.
 
 Each calls the best form of it that this machine has, found at the first call. ``reference.py``
@@ -29,8 +30,10 @@ from minae import backend
 from . import reference
 
 __all__ = [
-    "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "erf", "flag", "form",
-    "gate", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd", "uniform", "warm_up",
+    "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "cross_entropy",
+    "cross_entropy_gradient", "erf", "flag", "form", "gate", "log_softmax",
+    "log_softmax_gradient", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd",
+    "softmax", "softmax_gradient", "standardize", "standardize_gradient", "uniform", "warm_up",
 ]  # fmt: skip
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
@@ -45,6 +48,10 @@ CUDA = {  # the same for CuPy
     "scatter_sum": "cuda.sums",
     "conv2d": "cuda.convolution", "conv2d_input": "cuda.convolution",
     "conv2d_weight": "cuda.convolution",
+    "softmax": "cuda.rows", "softmax_gradient": "cuda.rows", "log_softmax": "cuda.rows",
+    "log_softmax_gradient": "cuda.rows", "cross_entropy": "cuda.rows",
+    "cross_entropy_gradient": "cuda.rows", "standardize": "cuda.rows",
+    "standardize_gradient": "cuda.rows",
     "relu": "cuda.updates", "gate": "cuda.updates", "sgd": "cuda.updates", "adam": "cuda.updates",
     "flag": "cuda.updates",
     "uniform": "cuda.noise", "normal": "cuda.noise",
@@ -199,3 +206,43 @@ def normal(state: Any, count: int, dtype: Any = "float32") -> Any:
 @functools.wraps(reference.flag)
 def flag(word: Any, bad: Any, number: int) -> None:
     form("flag")(word, bad, number)
+
+
+@functools.wraps(reference.softmax)
+def softmax(x: Any, axis: int = -1) -> Any:
+    return form("softmax")(x, axis)
+
+
+@functools.wraps(reference.softmax_gradient)
+def softmax_gradient(g: Any, p: Any, axis: int = -1) -> Any:
+    return form("softmax_gradient")(g, p, axis)
+
+
+@functools.wraps(reference.log_softmax)
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    return form("log_softmax")(x, axis)
+
+
+@functools.wraps(reference.log_softmax_gradient)
+def log_softmax_gradient(g: Any, y: Any, axis: int = -1) -> Any:
+    return form("log_softmax_gradient")(g, y, axis)
+
+
+@functools.wraps(reference.cross_entropy)
+def cross_entropy(x: Any, labels: Any) -> Any:
+    return form("cross_entropy")(x, labels)
+
+
+@functools.wraps(reference.cross_entropy_gradient)
+def cross_entropy_gradient(g: Any, x: Any, labels: Any) -> Any:
+    return form("cross_entropy_gradient")(g, x, labels)
+
+
+@functools.wraps(reference.standardize)
+def standardize(x: Any, eps: float, axis: Any = -1) -> Any:
+    return form("standardize")(x, eps, axis)
+
+
+@functools.wraps(reference.standardize_gradient)
+def standardize_gradient(g: Any, x: Any, eps: float, axis: Any = -1) -> Any:
+    return form("standardize_gradient")(g, x, eps, axis)

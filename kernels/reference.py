@@ -15,6 +15,16 @@ from minae.faults import check
 from .error_function import erf  # noqa: F401
 from .noise import normal, uniform  # noqa: F401
 from .patches import conv2d, conv2d_input, conv2d_weight  # noqa: F401
+from .rows import (  # noqa: F401
+    cross_entropy,
+    cross_entropy_gradient,
+    log_softmax,
+    log_softmax_gradient,
+    softmax,
+    softmax_gradient,
+    standardize,
+    standardize_gradient,
+)
 
 _SCORES = 1 << 20  # elements per block of `nearest`: 4 MB in float32
 _ROWS = 1 << 18  # elements per block of gathered rows

@@ -3,32 +3,37 @@ this keeps ``x`` alone."""
 
 from __future__ import annotations
 
-import math
+import minae.kernels as kernels
 
-from ..backend import xp
 from ..engine import primitive
+from ..kernels.rows import mean
 from .elementwise import sqrt
-from .reduction import sum
 
 
-def _mean(x, axis):
-    axes = axis if type(axis) is tuple else (axis,)
-    count = max(math.prod(x.shape[a] for a in axes), 1)
-    for a in axes:  # one by one: NumPy adds whole rows, unless it is given the last axis too
-        x = sum(x, axis=a, keepdims=True)
-    return x / count
-
-
-def _standardize(g, x, axis, eps):
-    deviation = x - _mean(x, axis)
-    scale = 1 / sqrt(_mean(deviation * deviation, axis) + eps)
-    out = deviation * scale
-    return (g - _mean(g, axis) - out * _mean(g * out, axis)) * scale
-
-
-@primitive(x=_standardize)
+@primitive(x=lambda g, x, axis, eps: standardize_gradient(g, x, axis=axis, eps=eps))
 def standardize(x, *, axis, eps=1e-5):
     """``x`` with mean 0 and variance 1 over ``axis``; ``eps`` is added to the variance."""
-    out = x - _mean(x, axis)
-    out /= xp.sqrt(_mean(out * out, axis) + eps)
-    return out
+    return kernels.standardize(x, eps, axis)
+
+
+def _curvature(g, u, x, axis, eps):
+    """Of ``s (cov(g, u) - cov(g, y) cov(u, y))`` with y, the result, and s = 1 / sqrt(var + eps).
+
+    The gradient of s is ``-s s y / n``, and those of the last two are ``standardize_gradient``.
+    """
+    y = standardize(x, axis=axis, eps=eps)
+    deviation = x - mean(x, axis)
+    scale = 1 / sqrt(mean(deviation * deviation, axis) + eps)
+    along_g, along_u = mean(g * y, axis), mean(u * y, axis)
+    rest = mean(g * u, axis) - mean(g, axis) * mean(u, axis) - along_g * along_u
+    turned_g = standardize_gradient(g, x, axis=axis, eps=eps) * along_u
+    turned_u = standardize_gradient(u, x, axis=axis, eps=eps) * along_g
+    return -scale * (scale * y * rest + turned_g + turned_u)
+
+
+@primitive(
+    u=lambda g, x, axis, eps: standardize_gradient(g, x, axis=axis, eps=eps), x=_curvature
+)
+def standardize_gradient(u, x, *, axis, eps=1e-5):
+    """The gradient of ``standardize``, whose result has the gradient ``u``."""
+    return kernels.standardize_gradient(u, x, eps, axis)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from operator import index
 
+import minae.kernels as kernels
+
 from ..backend import xp
 from ..engine import primitive
+from ..kernels.rows import finite, largest
 from .elementwise import exp, where
 from .shape import broadcast_to, flip, reshape
 
@@ -64,14 +67,6 @@ def cumsum(x, *, axis=-1):
 # -inf, one that a mask has emptied, has the sum 0: log-sum -inf, softmax 0, and gradient 0 of both.
 
 
-def _finite(x):
-    return where((x == math.inf) | (x == -math.inf), 0.0, x)
-
-
-def _largest(x, axis):
-    return x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True) - math.inf
-
-
 def _logsumexp(g, x, out, axis, keepdims):
     g, out = restore(g, x.shape, axis, keepdims), restore(out, x.shape, axis, keepdims)
     return g * exp(x - where(out == -math.inf, 0.0, out))
@@ -80,20 +75,65 @@ def _logsumexp(g, x, out, axis, keepdims):
 @primitive(x=_logsumexp)
 def logsumexp(x, *, axis=None, keepdims=False):
     """``log(sum(exp(x)))`` over ``axis``, without overflow; -inf where all entries are -inf."""
-    top = _largest(x, axis)
-    total = xp.exp(x - _finite(top)).sum(axis=axis, keepdims=keepdims)
+    top = largest(x, axis)
+    total = xp.exp(x - finite(top)).sum(axis=axis, keepdims=keepdims)
     return xp.log(xp.maximum(total, 1)) + top.reshape(total.shape)
 
 
-@primitive(x=lambda g, out, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)))
+@primitive(x=lambda g, out, axis: softmax_gradient(g, out, axis=axis))
 def softmax(x, *, axis=-1):
     """``exp(x) / sum(exp(x))`` along ``axis``; 0 where all entries are -inf."""
-    powers = xp.exp(x - _finite(_largest(x, axis)))
-    return powers / xp.maximum(powers.sum(axis=axis, keepdims=True), 1)
+    return kernels.softmax(x, axis)
 
 
-@primitive(x=lambda g, out, axis: g - exp(out) * g.sum(axis=axis, keepdims=True))
+def _dot(x, y, axis):
+    return (x * y).sum(axis=axis, keepdims=True)
+
+
+@primitive(
+    u=lambda g, p, axis: softmax_gradient(g, p, axis=axis),
+    p=lambda g, u, p, axis: g * (u - _dot(u, p, axis)) - u * _dot(g, p, axis),
+)
+def softmax_gradient(u, p, *, axis=-1):
+    """The gradient of ``softmax``, whose result is ``p`` and has the gradient ``u``."""
+    return kernels.softmax_gradient(u, p, axis)
+
+
+@primitive(x=lambda g, out, axis: log_softmax_gradient(g, out, axis=axis))
 def log_softmax(x, *, axis=-1):
     """``log(softmax(x))`` along ``axis``, without the loss of small probabilities."""
-    shifted = x - _finite(_largest(x, axis))
-    return shifted - xp.log(xp.maximum(xp.exp(shifted).sum(axis=axis, keepdims=True), 1))
+    return kernels.log_softmax(x, axis)
+
+
+@primitive(
+    u=lambda g, y, axis: g - _dot(g, exp(y), axis),
+    y=lambda g, u, y, axis: -g * exp(y) * u.sum(axis=axis, keepdims=True),
+)
+def log_softmax_gradient(u, y, *, axis=-1):
+    """The gradient of ``log_softmax``, whose result is ``y`` and has the gradient ``u``."""
+    return kernels.log_softmax_gradient(u, y, axis)
+
+
+# --- Cross-entropy: of rows (..., classes) with integer labels (...), a loss for each row --------
+
+
+@primitive(x=lambda g, x, labels: cross_entropy_gradient(g, x, labels=labels))
+def cross_entropy(x, *, labels):
+    """``-log_softmax(x)[label]`` of each row; 0, and no gradient, where a label is no class."""
+    return kernels.cross_entropy(x, labels)
+
+
+def _weights(g, x, labels):
+    slope = cross_entropy_gradient(xp.ones(labels.shape, x.dtype), x, labels=labels)
+    return (g * slope).sum(axis=-1)
+
+
+def _logits(g, u, x, labels):
+    counted = (labels >= 0) & (labels < x.shape[-1])
+    return softmax_gradient(g, softmax(x)) * (u * counted)[..., None]
+
+
+@primitive(u=_weights, x=_logits)
+def cross_entropy_gradient(u, x, *, labels):
+    """The gradient of ``cross_entropy``, whose result has the gradient ``u``."""
+    return kernels.cross_entropy_gradient(u, x, labels)

@@ -1,0 +1,110 @@
+"""Softmax and its kin, and standardization, on the device: over the last axis, or the last few."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+
+from minae.backend import Array, xp
+
+from .. import reference
+from . import THREADS, module, suffix
+
+SHORT = 1024  # entries of a row that is one warp's
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """See ``reference.softmax``."""
+    length = _length(axis, x)
+    if not length:
+        return reference.softmax(x, axis)
+    return _rows("softmax", length, x)
+
+
+def softmax_gradient(g: Array, p: Array, axis: int = -1) -> Array:
+    """See ``reference.softmax_gradient``."""
+    length = _length(axis, g, p)
+    if not length:
+        return reference.softmax_gradient(g, p, axis)
+    return _rows("softmax_gradient", length, g, p)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """See ``reference.log_softmax``."""
+    length = _length(axis, x)
+    if not length:
+        return reference.log_softmax(x, axis)
+    return _rows("log_softmax", length, x)
+
+
+def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
+    """See ``reference.log_softmax_gradient``."""
+    length = _length(axis, g, y)
+    if not length:
+        return reference.log_softmax_gradient(g, y, axis)
+    return _rows("log_softmax_gradient", length, g, y)
+
+
+def cross_entropy(x: Array, labels: Array) -> Array:
+    """See ``reference.cross_entropy``."""
+    length = _length(-1, x)
+    if not length:
+        return reference.cross_entropy(x, labels)
+    out = xp.empty(labels.shape, x.dtype)
+    return _rows("cross_entropy", length, x, labels.astype("int64", copy=False), out=out)
+
+
+def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
+    """See ``reference.cross_entropy_gradient``."""
+    length = _length(-1, x)
+    if not length or g.dtype != x.dtype:
+        return reference.cross_entropy_gradient(g, x, labels)
+    labels, out = labels.astype("int64", copy=False), xp.empty(x.shape, x.dtype)
+    return _rows("cross_entropy_gradient", length, g, x, labels, out=out)
+
+
+def standardize(x: Array, eps: float, axis: Any = -1) -> Array:
+    """See ``reference.standardize``."""
+    length = _length(axis, x)
+    if not length:
+        return reference.standardize(x, eps, axis)
+    return _rows("standardize", length, x, numbers=(float(eps),))
+
+
+def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Array:
+    """See ``reference.standardize_gradient``."""
+    length = _length(axis, g, x)
+    if not length:
+        return reference.standardize_gradient(g, x, eps, axis)
+    return _rows("standardize_gradient", length, g, x, numbers=(float(eps),))
+
+
+def _length(axis: Any, *arrays: Array) -> int:
+    """The entries of a row that lies in memory along ``axis``; 0 for what no kernel takes."""
+    first, axes = arrays[0], axis if type(axis) is tuple else (axis,)
+    if None in axes or not all(
+        isinstance(a, xp.ndarray) and a.dtype in ("float32", "float64") and a.dtype == first.dtype
+        and a.shape == first.shape and a.size
+        for a in arrays
+    ):  # fmt: skip
+        return 0
+    last = range(first.ndim - len(axes), first.ndim)
+    rows = sorted(a + first.ndim * (a < 0) for a in axes) == list(last)
+    return math.prod(first.shape[a] for a in last) if rows else 0
+
+
+def _rows(
+    name: str, length: int, *arrays: Array, out: Array | None = None, numbers: tuple = ()
+) -> Array:
+    """Launch the kernel of this name, by default into an array like the first."""
+    if out is None:
+        out = xp.empty(arrays[0].shape, arrays[0].dtype)
+    whole = max(a.size for a in arrays)
+    rows, team = whole // length, "warp" if length <= SHORT else "block"
+    blocks = -(-rows // (THREADS // 32)) if team == "warp" else rows
+    kernel = module("rows").get_function(f"{name}_{team}_{suffix(out.dtype)}")
+    args = *map(xp.ascontiguousarray, arrays), out, rows, numpy.int32(length), *numbers
+    kernel((blocks,), (THREADS,), args)
+    return out

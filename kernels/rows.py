@@ -1,0 +1,99 @@
+"""Softmax, its logarithm and its loss, and standardization: along an axis, each with its gradient.
+
+A gradient takes ``g``, that of the result, and returns that of ``x``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minae.backend import Array, xp
+
+# --- Softmax ----------------------------------------------------------------------------------
+# The largest entry is subtracted first, so its exponential is 1 and a sum is at least 1. A row of
+# -inf, one that a mask has emptied, has the sum 0: log-sum -inf, softmax 0, and gradient 0 of both.
+
+
+def finite(x: Array) -> Array:
+    """``x``, but 0 where it is infinite."""
+    return xp.where((x == math.inf) | (x == -math.inf), 0.0, x)
+
+
+def largest(x: Array, axis: Any) -> Array:
+    """The largest entry over ``axis``, which stays; -inf of none."""
+    return x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True) - math.inf
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """``exp(x) / sum(exp(x))`` along ``axis``; 0 where all entries are -inf."""
+    powers = xp.exp(x - finite(largest(x, axis)))
+    return powers / xp.maximum(powers.sum(axis=axis, keepdims=True), 1)
+
+
+def softmax_gradient(g: Array, p: Array, axis: int = -1) -> Array:
+    """The gradient of ``softmax``, whose result is ``p``."""
+    return p * (g - (g * p).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """``log(softmax(x))`` along ``axis``, without the loss of small probabilities."""
+    shifted = x - finite(largest(x, axis))
+    return shifted - xp.log(xp.maximum(xp.exp(shifted).sum(axis=axis, keepdims=True), 1))
+
+
+def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
+    """The gradient of ``log_softmax``, whose result is ``y``."""
+    return g - xp.exp(y) * g.sum(axis=axis, keepdims=True)
+
+
+# --- Its loss ---------------------------------------------------------------------------------
+
+
+def cross_entropy(x: Array, labels: Array) -> Array:
+    """``-log_softmax(x)[label]`` of each row of ``x`` (..., classes), labels (...) of integers.
+
+    Where a label is outside of [0, classes), which nothing else is said about, the loss is 0.
+    """
+    inside = (labels >= 0) & (labels < x.shape[-1])
+    places = xp.where(inside, labels, 0)[..., None]
+    return xp.where(inside, -xp.take_along_axis(log_softmax(x), places, axis=-1)[..., 0], 0.0)
+
+
+def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
+    """The gradient of ``cross_entropy``, ``g (softmax(x) - onehot(label))``; 0 where it is 0."""
+    out = xp.exp(log_softmax(x))
+    out *= g[..., None]
+    inside = (labels >= 0) & (labels < x.shape[-1])
+    rows = out.reshape(-1, x.shape[-1])
+    places = xp.arange(len(rows)), xp.where(inside, labels, 0).reshape(-1)
+    rows[places] -= g.reshape(-1)
+    out[~inside] = 0
+    return out
+
+
+# --- Standardization --------------------------------------------------------------------------
+
+
+def mean(x: Any, axis: Any) -> Any:
+    """The mean over one axis or several, which stay; of a Tensor, too."""
+    axes = axis if type(axis) is tuple else (axis,)
+    count = max(math.prod(x.shape[a] for a in axes), 1)
+    for a in axes:  # one by one: NumPy adds whole rows, unless it is given the last axis too
+        x = x.sum(axis=a, keepdims=True)
+    return x / count
+
+
+def standardize(x: Array, eps: float, axis: Any = -1) -> Array:
+    """``x`` with mean 0 and variance 1 over ``axis``; ``eps`` is added to the variance."""
+    out = x - mean(x, axis)
+    out /= xp.sqrt(mean(out * out, axis) + eps)
+    return out
+
+
+def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Array:
+    """The gradient of ``standardize``."""
+    deviation = x - mean(x, axis)
+    scale = 1 / xp.sqrt(mean(deviation * deviation, axis) + eps)
+    out = deviation * scale
+    return (g - mean(g, axis) - out * mean(g * out, axis)) * scale
