@@ -18,9 +18,10 @@ _WORD = 0xFFFFFFFF
 def uniform(state: Array, count: int, dtype: Any = "float32") -> Array:
     """``count`` numbers spread evenly over [0, 1): multiples of 2^-24, in float64 of 2^-53.
 
-    ``state`` is [key, counter], in uint64; the counter moves on, in place.
-    Each is of one word, in float64 of two. A draw takes whole blocks and leaves the rest of its
-    last one: two draws of 3 are not one of 6. Raises TypeError for other dtypes.
+    ``state`` is an array of two uint64, a key and a counter of blocks of four 32-bit words (Salmon
+    et al. 2011, Philox4x32-10); the counter moves on, in place. Each number is made of one word,
+    in float64 of two. A draw takes whole blocks and leaves the rest of its last one: two draws of
+    3 are not one of 6. Raises TypeError where ``dtype`` is neither float32 nor float64.
     """
     words = _words(state, count, dtype)
     bits = 8 * words.dtype.itemsize
@@ -29,11 +30,11 @@ def uniform(state: Array, count: int, dtype: Any = "float32") -> Array:
 
 
 def normal(state: Array, count: int, dtype: Any = "float32") -> Array:
-    """``count`` numbers of the normal distribution with mean 0 and variance 1 (Box & Muller 1958),
-    as ``dtype``, from ``state``.
+    """``count`` numbers of the normal distribution with mean 0 and variance 1 (Box & Muller 1958).
 
     Two uniform ones, u in (0, 1] of all their bits and v in [0, 1), make two of them: the sine and
-    the cosine of ``2 pi v`` times ``sqrt(-2 log u)``. Draws take blocks as those of ``uniform`` do.
+    the cosine of ``2 pi v`` times ``sqrt(-2 log u)``. ``state``, ``dtype``, blocks and errors are
+    as in ``uniform``.
     """
     words = _words(state, count + count % 2, dtype).reshape(-1, 2)
     bits = 8 * words.dtype.itemsize

@@ -1,7 +1,4 @@
-"""Softmax, its logarithm and its loss, and standardization: along an axis, each with its gradient.
-
-A gradient takes ``g``, that of the result, and returns that of ``x``.
-"""
+"""Softmax, its logarithm and its loss, and standardization: along an axis, each with its gradient."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 def softmax_gradient(g: Array, p: Array, axis: int = -1) -> Array:
-    """The gradient of ``softmax``, whose result is ``p``."""
+    """The gradient of ``softmax`` along ``axis``; its result is ``p``, and has the gradient ``g``."""
     return p * (g - (g * p).sum(axis=axis, keepdims=True))
 
 
@@ -43,7 +40,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 
 
 def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
-    """The gradient of ``log_softmax``, whose result is ``y``."""
+    """That of ``log_softmax`` along ``axis``; its result is ``y``, and has the gradient ``g``."""
     return g - xp.exp(y) * g.sum(axis=axis, keepdims=True)
 
 
@@ -51,9 +48,9 @@ def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
 
 
 def cross_entropy(x: Array, labels: Array) -> Array:
-    """``-log_softmax(x)[label]`` of each row of ``x`` (..., classes), labels (...) of integers.
+    """``-log_softmax(x)[label]`` of each row of ``x`` (..., classes), with integer ``labels`` (...).
 
-    Where a label is outside of [0, classes), which nothing else is said about, the loss is 0.
+    A label outside of [0, classes) is not refused here: its row has the loss 0.
     """
     inside = (labels >= 0) & (labels < x.shape[-1])
     places = xp.where(inside, labels, 0)[..., None]
@@ -61,15 +58,17 @@ def cross_entropy(x: Array, labels: Array) -> Array:
 
 
 def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
-    """The gradient of ``cross_entropy``, ``g (softmax(x) - onehot(label))``; 0 where it is 0."""
-    out = xp.exp(log_softmax(x))
-    out *= g[..., None]
+    """The gradient in ``x`` of ``cross_entropy``, whose result has the gradient ``g``.
+
+    That is ``g (softmax(x) - onehot(labels))``, and 0 where a label is outside.
+    """
+    g, labels, rows = g.reshape(-1), labels.reshape(-1), x.reshape(-1, x.shape[-1])
     inside = (labels >= 0) & (labels < x.shape[-1])
-    rows = out.reshape(-1, x.shape[-1])
-    places = xp.arange(len(rows)), xp.where(inside, labels, 0).reshape(-1)
-    rows[places] -= g.reshape(-1)
+    out = xp.exp(log_softmax(rows))
+    out *= g[:, None]
+    out[xp.arange(len(rows)), xp.where(inside, labels, 0)] -= g
     out[~inside] = 0
-    return out
+    return out.reshape(x.shape)
 
 
 # --- Standardization --------------------------------------------------------------------------
@@ -92,7 +91,7 @@ def standardize(x: Array, eps: float, axis: Any = -1) -> Array:
 
 
 def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Array:
-    """The gradient of ``standardize``."""
+    """That of ``standardize`` in ``x``, over ``axis`` with ``eps``; its result has that ``g``."""
     deviation = x - mean(x, axis)
     scale = 1 / xp.sqrt(mean(deviation * deviation, axis) + eps)
     out = deviation * scale

@@ -89,10 +89,6 @@ EQUIVALENT = {
      "lambda g, p: g / ops.maximum(p, 1e-12)",
      "lambda g, p: g / ops.maximum(1e-12, p)"):
         "the larger of two, in either order",
-    ("normalization._mean",
-     "count = max(math.prod((x.shape[a] for a in axes)), 1)",
-     "count = max(1, math.prod((x.shape[a] for a in axes)))"):
-        "the larger of two, in either order",
     # State and cell have one shape, inputs and results one number of steps.
     ("recurrent._pull_lstm",
      "size, steps = (hidden.shape[1], projected.shape[0])",

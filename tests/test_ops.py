@@ -54,6 +54,11 @@ def along(draw, of=lined):
     return [shape], {"axis": draw(st.integers(-len(shape), len(shape) - 1))}
 
 
+def doubled(sampler):
+    """Two arrays of the shape."""
+    return sampler.map(lambda drawn: (drawn[0] * 2, drawn[1]))
+
+
 @st.composite
 def reshaping(draw):
     shape = draw(anyshape)
@@ -346,6 +351,39 @@ def np_standardize(x, axis, eps):
     return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
 
 
+def np_standardize_gradient(u, x, axis, eps):
+    """By the derivative of the quotient, with that of the root of the variance."""
+    over = {"axis": axis, "keepdims": True}
+    deviation, root = x - x.mean(**over), np.sqrt(x.var(**over) + eps)
+    slope = -(u * deviation).sum(**over) / root**2  # of root
+    count = x.size / root.size
+    out = u / root + slope * deviation / count / root
+    return out - out.mean(**over)
+
+
+@st.composite
+def labelling(draw, gradient=False):
+    """Rows of logits, and labels, of which some are none of the classes."""
+    shape = draw(solid)
+    count = int(np.prod(shape[:-1]))
+    picks = draw(st.lists(st.integers(-1, shape[-1]), min_size=count, max_size=count))
+    labels = np.reshape(np.array(picks, int), shape[:-1])
+    return [shape[:-1], shape] if gradient else [shape], {"labels": labels}
+
+
+def np_onehot(labels, classes):
+    return (labels[..., None] == np.arange(classes)).astype(float)
+
+
+def np_cross_entropy(x, labels):
+    return -(np.log(np_softmax(x)) * np_onehot(labels, x.shape[-1])).sum(-1)
+
+
+def np_cross_entropy_gradient(u, x, labels):
+    onehot = np_onehot(labels, x.shape[-1])
+    return u[..., None] * (np_softmax(x) * onehot.sum(-1, keepdims=True) - onehot)
+
+
 def np_sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -417,6 +455,12 @@ ROWS = [
         reduction(solid)),
     Row("softmax", np_softmax, along(solid)),
     Row("log_softmax", lambda x, axis: np.log(np_softmax(x, axis)), along(solid)),
+    Row("softmax_gradient", lambda u, p, axis: p * (u - (u * p).sum(axis, keepdims=True)),
+        doubled(along(solid))),
+    Row("log_softmax_gradient", lambda u, y, axis: u - np.exp(y) * u.sum(axis, keepdims=True),
+        doubled(along(solid))),
+    Row("cross_entropy", np_cross_entropy, labelling()),
+    Row("cross_entropy_gradient", np_cross_entropy_gradient, labelling(gradient=True)),
     Row("cumsum", np.cumsum, along()),
     Row("reshape", lambda x, shape: x.reshape(shape), reshaping()),
     Row("transpose", np.transpose, permuting()),
@@ -445,6 +489,7 @@ ROWS = [
     Row("elu", lambda x, alpha: np.where(x > 0, x, alpha * (np.exp(x) - 1)), one, "distinct",
         {"alpha": 0.7}),
     Row("standardize", np_standardize, standardizing()),
+    Row("standardize_gradient", np_standardize_gradient, doubled(standardizing())),
     *conv_rows(),
     *window_rows(),
     Row("lstm", np_lstm, recurring(4, "state", "state")),

@@ -5,6 +5,7 @@ Each takes ``reduction``: ``"mean"`` over all entries, ``"sum"``, or ``"none"`` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import minae.ops as ops
@@ -113,10 +114,12 @@ def cross_entropy(
     Raises ValueError where the shapes do not agree or a label is neither in [0, classes) nor
     ``ignore_index``, TypeError where labels are no integers.
     """
-    return nll_loss(
-        ops.log_softmax(logits), labels, weight=weight, ignore_index=ignore_index,
-        label_smoothing=label_smoothing, reduction=reduction,
-    )
+    if label_smoothing:  # which needs the logarithms of all probabilities
+        return nll_loss(
+            ops.log_softmax(logits), labels, weight=weight, ignore_index=ignore_index,
+            label_smoothing=label_smoothing, reduction=reduction,
+        )  # fmt: skip
+    return _of_labels(logits, labels, _cross_entropy, weight, ignore_index, reduction)
 
 
 def nll_loss(
@@ -127,33 +130,49 @@ def nll_loss(
 
     ``weight``, ``ignore_index``, ``label_smoothing``, ``reduction`` and errors are the same there.
     """
-    classes = log_probabilities.shape[-1]
-    labels = integers(labels, classes, "labels", besides=ignore_index)
-    if labels.shape != log_probabilities.shape[:-1]:
-        wanted = f"labels {list(log_probabilities.shape[:-1])}"
-        raise ValueError(expect(f"{wanted} for {describe(log_probabilities)}", labels))
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
+
+    def loss(x: Any, labels: Array, weight: Any) -> Any:
+        taken = _weighted(-take(x, labels[..., None], -1)[..., 0], weight, labels)
+        if not label_smoothing:
+            return taken
+        uniform = x if weight is None else x * weight
+        spread = ops.sum(uniform, axis=-1) * (label_smoothing / x.shape[-1])
+        return (1 - label_smoothing) * taken - spread
+
+    return _of_labels(log_probabilities, labels, loss, weight, ignore_index, reduction)
+
+
+def _of_labels(
+    x: Any, labels: Any, loss: Callable[[Any, Array, Any], Any], weight: Any, ignore_index: int,
+    reduction: str,
+) -> Any:
+    """The ``loss`` of each row of x (..., classes), those to be ignored left out, reduced."""
+    classes = x.shape[-1]
+    labels = integers(labels, classes, "labels", besides=ignore_index)
+    if labels.shape != x.shape[:-1]:
+        raise ValueError(expect(f"labels {list(x.shape[:-1])} for {describe(x)}", labels))
     counted = labels != ignore_index
     everything = not DEFERRED and bool(counted.all())
     if not everything:
         labels = xp.where(counted, labels, 0)
     if weight is not None:
-        weight = _given(weight, log_probabilities)
+        weight = _given(weight, x)
         if weight.shape != (classes,):
             raise ValueError(expect(f"weight [{classes}], one for each class", weight))
-    loss = _weighted(-take(log_probabilities, labels[..., None], -1)[..., 0], weight, labels)
-    if label_smoothing:
-        uniform = log_probabilities if weight is None else log_probabilities * weight
-        spread = ops.sum(uniform, axis=-1) * (label_smoothing / classes)
-        loss = (1 - label_smoothing) * loss - spread
+    losses = loss(x, labels, weight)
     if not everything:
-        loss = ops.where(counted, loss, 0.0)
+        losses = ops.where(counted, losses, 0.0)
     if reduction != "mean":
-        return _reduce(loss, reduction)
+        return _reduce(losses, reduction)
     counts = counted if weight is None else counted * entries(weight)[labels]
-    total = counts.sum(dtype=loss.dtype)
-    return ops.sum(loss) / xp.where(total == 0, xp.ones_like(total), total)
+    total = counts.sum(dtype=losses.dtype)
+    return ops.sum(losses) / xp.where(total == 0, xp.ones_like(total), total)
+
+
+def _cross_entropy(x: Any, labels: Array, weight: Any) -> Any:
+    return _weighted(ops.cross_entropy(x, labels=labels), weight, labels)
 
 
 def _weighted(loss: Any, weight: Any, labels: Array) -> Any:

@@ -32,9 +32,21 @@ from .elementwise import (
     where,
 )
 from .linalg import einsum, matmul
-from .normalization import standardize
+from .normalization import standardize, standardize_gradient
 from .recurrent import gru, lstm
-from .reduction import cumsum, log_softmax, logsumexp, max, min, softmax, sum
+from .reduction import (
+    cross_entropy,
+    cross_entropy_gradient,
+    cumsum,
+    log_softmax,
+    log_softmax_gradient,
+    logsumexp,
+    max,
+    min,
+    softmax,
+    softmax_gradient,
+    sum,
+)
 from .shape import (
     broadcast_to,
     concatenate,

@@ -413,6 +413,16 @@ def along(name: str, theirs: Callable, axis: int, x: Any, case: str = "numbers")
     )
 
 
+def slope(function: Callable) -> Callable:
+    """The gradient of a function in PyTorch, with that of its result first."""
+    return lambda u, x, *more: torch.autograd.grad(function(x, *more), x, u, create_graph=True)[0]
+
+
+def their_cross_entropy(x: Any, labels: Any) -> Any:
+    rows, how = x.flatten(0, -2), {"reduction": "none", "ignore_index": -1}
+    return torch.nn.functional.cross_entropy(rows, labels.flatten(), **how).reshape(labels.shape)
+
+
 TIED = np.array([[[1, 3, 3, 3], [0, 0, 0, 0], [2, 1, 3, 0]], [[3, 3, 1, 1]] * 3], float)
 LARGE = [[100.0, 100.5, -100.0], [-100.0, -99.0, -101.0]]
 HUGE = [[1000.0, 0.0, -1000.0], [-3000.0, -1000.0, -2000.0]]
@@ -434,6 +444,37 @@ REDUCTIONS = [
       for case, x in {
           "large": LARGE, "huge": HUGE, "-inf": MASKED, "one entry": (3, 1)
       }.items()),
+    *(
+        Row(
+            "softmax_gradient", f"{axis=}",
+            lambda u, p, axis=axis: ops.softmax_gradient(u, p, axis=axis),
+            lambda u, p, axis=axis: p * (u - (u * p).sum(axis, keepdim=True)), ((2, 3, 4),) * 2,
+        )
+        for axis in (-1, 1)
+    ),
+    *(
+        Row(
+            "log_softmax_gradient", f"{axis=}",
+            lambda u, y, axis=axis: ops.log_softmax_gradient(u, y, axis=axis),
+            lambda u, y, axis=axis: u - y.exp() * u.sum(axis, keepdim=True), ((2, 3, 4),) * 2,
+        )
+        for axis in (-1, 1)
+    ),
+    *(
+        row
+        for case, (x, labels) in {
+            "numbers": ((4, 3), [2, -1, 0, 2]), "batches": ((2, 2, 5), [[0, 4], [2, -1]]),
+            "large": (LARGE, [2, 0]), "huge": (HUGE, [1, 1]), "-inf": (MASKED, [0, 2, -1]),
+            "one class": ((3, 1), [0, -1, 0]),
+        }.items()
+        for row in (
+            Row("cross_entropy", case, lambda x, labels: ops.cross_entropy(x, labels=labels),
+                their_cross_entropy, (x, labels)),
+            Row("cross_entropy_gradient", case,
+                lambda u, x, labels: ops.cross_entropy_gradient(u, x, labels=labels),
+                slope(their_cross_entropy), (np.shape(labels), x, labels)),
+        )
+    ),
 ]
 
 # --- The table: shapes -----------------------------------------------------------------------
@@ -629,6 +670,14 @@ ACTIVATIONS = [
             "standardize", f"{axis=}, {eps=}",
             lambda x, axis=axis, eps=eps: ops.standardize(x, axis=axis, eps=eps),
             lambda x, axis=axis, eps=eps: standardized(x, axis, eps), ((3, 3, 4),),
+        )
+        for axis in (-1, 0, (0, 2)) for eps in (1e-5, 0.1)
+    ),
+    *(
+        Row(
+            "standardize_gradient", f"{axis=}, {eps=}",
+            lambda u, x, axis=axis, eps=eps: ops.standardize_gradient(u, x, axis=axis, eps=eps),
+            slope(lambda x, axis=axis, eps=eps: standardized(x, axis, eps)), ((3, 3, 4),) * 2,
         )
         for axis in (-1, 0, (0, 2)) for eps in (1e-5, 0.1)
     ),
