@@ -1,4 +1,4 @@
-"""Softmax, its logarithm and its loss, and standardization: along an axis, each with its gradient."""
+"""Softmax, its logarithm and loss, and standardization: each along an axis, with its gradient."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 def softmax_gradient(g: Array, p: Array, axis: int = -1) -> Array:
-    """The gradient of ``softmax`` along ``axis``; its result is ``p``, and has the gradient ``g``."""
+    """That of ``softmax`` along ``axis``, whose result is ``p`` and has the gradient ``g``."""
     return p * (g - (g * p).sum(axis=axis, keepdims=True))
 
 
@@ -40,7 +40,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 
 
 def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
-    """That of ``log_softmax`` along ``axis``; its result is ``y``, and has the gradient ``g``."""
+    """That of ``log_softmax`` along ``axis``, whose result is ``y`` and has the gradient ``g``."""
     return g - xp.exp(y) * g.sum(axis=axis, keepdims=True)
 
 
@@ -48,7 +48,7 @@ def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
 
 
 def cross_entropy(x: Array, labels: Array) -> Array:
-    """``-log_softmax(x)[label]`` of each row of ``x`` (..., classes), with integer ``labels`` (...).
+    """``-log_softmax(x)[label]`` of each row of x (..., classes), with integer ``labels`` (...).
 
     A label outside of [0, classes) is not refused here: its row has the loss 0.
     """
@@ -91,7 +91,7 @@ def standardize(x: Array, eps: float, axis: Any = -1) -> Array:
 
 
 def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Array:
-    """That of ``standardize`` in ``x``, over ``axis`` with ``eps``; its result has that ``g``."""
+    """That of ``standardize(x, eps, axis)``, whose result has the gradient ``g``."""
     deviation = x - mean(x, axis)
     scale = 1 / xp.sqrt(mean(deviation * deviation, axis) + eps)
     out = deviation * scale
