@@ -496,9 +496,9 @@ def ours(batch, small, captured):
 
     import minae
     from minae.backend import CaptureError
-    from minae.capture import Graph, capture
     from minae.models import VQVAE
     from minae.optim import Adam
+    from minae.replay import Graph, capture
 
     minae.seed(0)
     model = VQVAE()

@@ -1,4 +1,4 @@
-"""Arrays of NumPy's and CuPy's are never mixed in silence, and DLPack shares the device's memory."""
+"""Arrays of NumPy and of CuPy are never mixed in silence; DLPack shares the device's memory."""
 
 import numpy as np
 import pytest
