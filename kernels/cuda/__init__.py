@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from minae.backend import xp
@@ -25,12 +26,13 @@ def source(name: str) -> str:
     It is one text, for CuPy keeps compiled code by the text alone: of a header that changed it
     would not know.
     """
-    return "".join((FOLDER / file).read_text() for file in ("device.cuh", f"{name}.cu"))
+    return "".join((FOLDER / file).read_text("utf-8") for file in ("device.cuh", f"{name}.cu"))
 
 
 @functools.cache
 def module(name: str, *options: str) -> Any:
-    """The kernels of ``name.cu``; ``options`` are those of the compiler, such as ``-DWIDE=1``.
+    """The kernels of ``name.cu``, by its ``get_function``; ``options`` are those of the compiler,
+    such as ``-DWIDE=1``.
 
     Raises ``Unavailable`` where it does not compile for this card.
     """
@@ -42,7 +44,7 @@ def module(name: str, *options: str) -> Any:
     except Exception as error:  # of the compiler, its installation, or the driver
         reason = str(error).strip().splitlines()
         raise Unavailable(f"{name}.cu does not compile here: {reason[-1:]}") from error
-    return compiled
+    return SimpleNamespace(get_function=functools.cache(compiled.get_function))
 
 
 def grid(size: int) -> tuple[int]:
