@@ -181,7 +181,7 @@ __device__ inline void screen_own(
             }
             __syncthreads();
 #pragma unroll 1
-            for (int d = 0; d < SLAB; d++) {
+            for (int d = 0; d < min(SLAB, dims - from); d++) {
                 Four<T> a[ROWS / 4], b[2] = {right[d][x], right[d][16 + x]};
 #pragma unroll
                 for (int i = 0; i < ROWS / 4; i++) a[i] = left[d][y * (ROWS / 4) + i];

@@ -1,6 +1,6 @@
-"""The exact nearest codeword on the device: two kernels, a screen and a decision, for each chunk.
+"""The exact nearest codeword on the device: for each chunk of rows a screen, then the decision.
 
-Which screen, `search.cu` has two, follows from the dtype and the number of dimensions.
+Which of the screens of ``search.cu`` it is follows from the dtype and the number of dimensions.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from . import module
 
 THREADS, WARPS = 256, 8
 GROUP, BLOCK = 32, 128  # codewords whose scores are kept as one; that are packed together
-TENSOR = range(4, 257)  # dimensions of float32 for the tensor cores: fewer are no product to speak
-# of, and with more a row does not fit into registers
+TENSOR = range(4, 257)  # dimensions with which float32 goes to the tensor cores: where they are
+# fewer, bf16 lets too many codewords through; where they are more, registers cannot hold a row
 CELLS = 1 << 25  # scores that are kept at a time
-SHARED = 512  # thread blocks that fill a card: where rows are few, they share the codebook out
+SHARED = 512  # thread blocks that fill a card; where rows are few, blocks share out the codebook
 
 
 class Screen(NamedTuple):
     """A codebook as one of the screens reads it."""
 
     kernels: Any
-    name: str  # what the names of its kernels end in
-    rows: int  # of one thread block
+    name: str  # in which its kernels' names end
+    rows: int  # that one thread block screens
     centre: Any  # with zeros up to a multiple of GROUP
     packed: Any
     bounds: Any  # float64: the smallest and the largest norm, the largest loss by rounding
