@@ -2,8 +2,8 @@
 //
 // FORWARD  rows are results' pixels, columns output channels; the sum goes over (tap, input).
 // INPUT    rows are images' pixels, columns input channels; the sum goes over (tap, output), of the
-//          taps alone that meet these pixels. Which do depends on a pixel's phase, that is, where it
-//          lies between the strides: a block works on pixels of one phase.
+//          taps alone that meet these pixels. Which do, depends on a pixel's phase, its place
+//          between the strides: a block works on pixels of one phase.
 // WEIGHT   rows are (tap, input), columns output channels; the sum goes over results' pixels.
 //
 // A block owns BM x BN sums and a warp WM x WN of these. Slices of BK terms come into shared memory
@@ -30,7 +30,7 @@ constexpr bool INPUT = KIND == 1, WEIGHT = KIND == 2;
 constexpr int ACROSS = BN / WN, THREADS = BM / WM * ACROSS * 32;
 constexpr int LANES = 16 / sizeof(REAL), BK = 4 * LANES;
 constexpr int PIECE = WIDE ? LANES : 1;  // entries that are copied at once
-constexpr int STAGES = BM + BN > 128 ? 3 : 4;
+constexpr int STAGES = BM + BN > 128 ? 3 : 4;  // slices in shared memory: it has 48 KB
 constexpr int ROWS = WM / 8, COLUMNS = WN / 4;  // of a thread's sums
 constexpr int WORDS = ROWS * COLUMNS * sizeof(REAL) / 4;  // and the registers that these take
 constexpr int RESIDENT = WORDS > 32 ? 2 : WORDS > 16 ? 3 : 4;  // blocks that registers are left for
@@ -64,7 +64,9 @@ struct Walk {
 // number tap + k * tap_step the source's pixel origin + i * stride + k * move.
 struct Axis { int count, first, step, taps, tap, tap_step, origin, stride, move; };
 
-__device__ Axis axis(int phase, int size, int results, int taps, int stride, int pad, int dilation) {
+__device__ Axis axis(
+    int phase, int size, int results, int taps, int stride, int pad, int dilation
+) {
     if (!INPUT) return {results, 0, 1, taps, 0, 1, -pad, stride, dilation};
     int period = 1, tap = 0;  // every how many taps the phase is the same; the first that meets it
     while (period * dilation % stride) period++;
@@ -81,8 +83,8 @@ __device__ void fetch(REAL* to, const REAL* from, bool inside) {
 }
 
 #if PRODUCTS
-// The two TF32 numbers whose sum is x, nearly: bits of the larger one, and of the smaller. The cores
-// ignore the last 13 bits, so that half of what they hold is added in time. An infinity becomes NaN.
+// The two TF32 numbers whose sum is x, nearly: bits of the larger one, and of the smaller. Tensor
+// cores ignore the last 13 bits: half of what these can hold is added before. Infinities become NaN.
 __device__ void split(float x, unsigned& large, unsigned& small) {
     large = PRODUCTS == 3 ? (__float_as_uint(x) + 0x1000) & ~0x1fffu : round_tf32(x);
     small = __float_as_uint(x - __uint_as_float(large));
@@ -144,8 +146,8 @@ __device__ void multiply(REAL sums[ROWS][COLUMNS], Left& a, Right& b, int row, i
 // left: the images (INPUT: the results); right: the weights (WEIGHT: the results). out, of which
 // each of `splits` parts has its own: the results, images or weights. The sizes are those of the
 // convolution: images (batch, height, width, groups * within), results (batch, high, wide, groups *
-// per), weights (kh, kw, within, groups * per); stride, padding and dilation (vertical, horizontal).
-// What would be less than `floor` becomes that.
+// per), weights (kh, kw, within, groups * per); stride, padding and dilation, vertical and
+// horizontal. What would be less than `floor` becomes that.
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     const REAL* __restrict__ left, const REAL* __restrict__ right, const REAL* __restrict__ bias,
     REAL* __restrict__ out, int batch, int height, int width, int within, int high, int wide,
@@ -254,8 +256,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
             bool column_inside = first_column + right_entry < columns;
 #pragma unroll
             for (int i = 0; i < BK && i + right_line < BK; i += RIGHT_LINES) {
-                bool inside = column_inside && k + i < depth;
-                fetch(&b.at(right_entry, i + right_line), from + (long long)i * (groups * per), inside);
+                const REAL* there = from + (long long)i * (groups * per);
+                fetch(&b.at(right_entry, i + right_line), there, column_inside && k + i < depth);
             }
         }
         if (!WEIGHT) walk.advance();

@@ -45,26 +45,43 @@ __device__ inline unsigned round_tf32(float x) {
 }
 
 // Start to copy 16 bytes into shared memory; where not `inside`, zeros. Both are aligned to 16.
+// Cards before sm_80 do not start: they copy.
 __device__ inline void copy_async(void* to, const void* from, bool inside = true) {
+#if __CUDA_ARCH__ >= 800
     unsigned shared = (unsigned)__cvta_generic_to_shared(to);
-    int bytes = inside ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes));
+    int size = inside ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(size));
+#else
+    *(uint4*)to = inside ? *(const uint4*)from : uint4{};
+#endif
 }
 
 // The same of one entry, of 4 or 8 bytes.
 template <class T>
 __device__ inline void copy_async_one(T* to, const T* from, bool inside = true) {
+#if __CUDA_ARCH__ >= 800
     unsigned shared = (unsigned)__cvta_generic_to_shared(to);
-    int bytes = inside ? sizeof(T) : 0;
+    int size = inside ? sizeof(T) : 0;
     asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(shared), "l"(from),
-                 "r"(bytes), "n"(sizeof(T)));
+                 "r"(size), "n"(sizeof(T)));
+#else
+    *to = inside ? *from : T();
+#endif
 }
 
 // What was started since the last call is one group...
-__device__ inline void copy_commit() { asm volatile("cp.async.commit_group;"); }
+__device__ inline void copy_commit() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;");
+#endif
+}
 
 // ...and this waits until at most N groups are on their way. Other threads' copies: __syncthreads.
 template <int N>
-__device__ inline void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N)); }
+__device__ inline void copy_wait() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(N));
+#endif
+}
 
 #endif
