@@ -495,6 +495,7 @@ def ours(batch, small, captured):
     import cupy
 
     import minae
+    from minae import replay
     from minae.backend import CaptureError
     from minae.models import VQVAE
     from minae.optim import Adam
@@ -512,9 +513,9 @@ def ours(batch, small, captured):
         optimizer.step()
         return loss.detach()
 
-    graphs = []
-    minae.capture.Graph = lambda *args: graphs.append(Graph(*args)) or graphs[-1]
-    call = capture(eager) if captured else eager
+    graphs, Graph = [], replay.Graph
+    replay.Graph = lambda *args: graphs.append(Graph(*args)) or graphs[-1]
+    call = minae.capture(eager) if captured else eager
 
     def take():
         try:
