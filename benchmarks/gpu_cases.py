@@ -56,6 +56,12 @@ def near(count, dims, codewords):
     return [vectors, lambda rng: book]
 
 
+def spoiled(rng):
+    """Vectors of which some have an entry that is no number."""
+    z = rng.standard_normal((999, 64))
+    return np.where(z < 3, z, np.nan)
+
+
 # --- The table: {name, and what is special: (inputs, function)} ----------------------------------
 
 KINKED = "abs relu sign"
@@ -318,8 +324,7 @@ KERNELS = {  # of arrays, without gradients
     "nearest, narrow": (near(3001, 3, 8192), kernels.nearest),
     "nearest, ties": ([codes(3, 999, 8), codes(3, 500, 8)],
         lambda z, e: kernels.nearest(z.astype("float32"), e.astype("float32"))),
-    "nearest, masked": (near(999, 64, 1000), lambda z, e: kernels.nearest(
-        m.xp.where(z < 3, z, m.xp.nan), e, nonfinite="mask")),
+    "nearest, masked": ([spoiled, (1000, 64)], partial(kernels.nearest, nonfinite="mask")),
     "prepare": (near(999, 64, 1000), lambda z, e: kernels.nearest(z, kernels.prepare(e))),
     "scatter_sum": ([(6272, 64), codes(512, 6272)], partial(kernels.scatter_sum, count=512)),
     "scatter_sum, few codes": ([(9999, 19), codes(3, 9999)],

@@ -95,10 +95,49 @@ def test_what_has_no_result_does_not_agree(tmp_path, saved, capsys):
     assert "**FAIL**" in gpu.verdicts(run.figures)
 
 
-@pytest.mark.parametrize(("gpu_error", "verdict"), [(0.01019, "PASS"), (0.01021, "**FAIL**")])
-def test_the_example_may_differ_by_two_percent(gpu_error, verdict):
-    figures = {"mnist: test MSE": {"GPU": [gpu_error], "CPU": [0.01]}}
-    assert f"the CPU 0.01000 | {verdict} |" in gpu.verdicts(figures)
+FIRST = "nearest, noise 1000000x64x8192"
+PAIR = ("minae, captured", "torch")
+
+
+@pytest.mark.parametrize(("name", "row", "verdict"), [
+    ("agreement: ops", {"worst": [1e-5], "cases": [3]}, "3 cases, the worst 1.0e-05 | PASS"),
+    ("agreement: ops", {"worst": [1.1e-5], "cases": [3]}, "3 cases, the worst 1.1e-05 | **FAIL**"),
+    ("mnist: test MSE", {"GPU": [0.01019], "CPU": [0.01]}, "0.01019, on the CPU 0.01000 | PASS"),
+    ("mnist: test MSE", {"GPU": [0.00979], "CPU": [0.01]}, "0.01000 | **FAIL**"),
+    ("mnist: test MSE", {"GPU": [0.01]}, "within 2 % | not measured | "),
+    ("nearest, near 3x2x1", {"minae": [9], "wrong codes": [0]}, "of 1 searches | PASS"),
+    ("nearest, near 3x2x1", {"minae": [9], "wrong codes": [1]}, "1 searches | **FAIL**"),
+    (FIRST, {"minae": [0.003, 0.004, 0.009], "wrong codes": [0]}, "4 ms | 4.00 ms | PASS"),
+    (FIRST, {"minae": [0.003, 0.0041, 0.009], "wrong codes": [0]}, "4 ms | 4.10 ms | **FAIL**"),
+    ("step, batch 1024", dict(zip(PAIR, ([1, 2], [2, 4]))), "0.50 (0.50 to 0.50) of it | PASS"),
+    ("step, batch 1024", dict(zip(PAIR, ([1, 2], [2, 3.9]))), "of it | **FAIL**"),
+    ("memory, batch 128", dict(zip(PAIR, ([3e6], [3e6]))), "3 MB of 3 MB | PASS"),
+    ("memory, batch 128", dict(zip(PAIR, ([4e6], [3e6]))), "4 MB of 3 MB | **FAIL**"),
+])  # fmt: skip
+def test_a_claim_holds_up_to_its_bound(name, row, verdict):
+    assert f"{verdict} |" in gpu.verdicts({name: row})
+
+
+@pytest.mark.parametrize(("wrong", "status"), [(0, 0), (1, 1)])
+def test_a_claim_that_does_not_hold_is_the_exit_status(wrong, status, monkeypatch, capsys):
+    def search(run):
+        run.figures["nearest, near 3x2x1"] = {"minae": [1], "wrong codes": [wrong]}
+
+    monkeypatch.setattr(gpu, "STAGES", {"machine": lambda run: None, "nearest": search})
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    monkeypatch.setenv("MINAE_BACKEND", "numpy")
+    assert gpu.main() == status
+    assert f"{wrong} wrong codes" in capsys.readouterr().out
+
+
+def test_a_stage_that_fails_stops_no_other(monkeypatch, capsys):
+    done = []
+    stages = {"machine": lambda run: 1 / 0, "nearest": done.append}
+    monkeypatch.setattr(gpu, "STAGES", stages)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    monkeypatch.setenv("MINAE_BACKEND", "numpy")
+    assert gpu.main() == 1 and done
+    assert "FAILED: ZeroDivisionError" in capsys.readouterr().out
 
 
 def test_a_worker_that_dies_or_is_late_says_so():

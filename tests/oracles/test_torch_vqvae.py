@@ -77,3 +77,13 @@ def test_both_train_alike(pair, numpy):
         wanted = their.weight.detach().numpy().transpose(2, 3, 1, 0)
         np.testing.assert_allclose(numpy(one.weight), wanted, rtol=1e-6, atol=1e-9)
     assert len(used) > 3  # so that the codebook was at work
+
+
+def test_a_step_of_the_twin_reads_nothing_back():
+    """On tensors without entries it runs: no shape and no branch is of the data."""
+    theirs = twin.VQVAE(**SIZES).to("meta")
+    theirs.quantizer.placed = True  # what k-means does at first is no part of later steps
+    images = torch.empty(6, 1, 12, 12, device="meta")
+    z, _, loss = theirs(images)
+    (loss + torch.nn.functional.mse_loss(z, images)).backward()
+    assert all(p.grad is not None for p in twin.trainable(theirs))
