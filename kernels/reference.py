@@ -288,7 +288,7 @@ def gate(x: Array, by: Array) -> Array:
     Where ``by`` is NaN, x stays: relu hands NaN on, and its gradient with it.
     """
     zero = x.dtype.type(0) if hasattr(x, "dtype") else 0.0
-    return xp.where(by <= 0, zero, x)
+    return xp.where(xp.asarray(by) <= 0, zero, x)
 
 
 # --- steps of the optimizers, in place ----------------------------------------------------------
