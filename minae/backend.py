@@ -167,8 +167,15 @@ def sum_segments(rows: Array, first: Array) -> Array:
     starts = xp.zeros(len(rows), int)
     starts[first[1:]] = 1
     sums = xp.zeros((len(first), *rows.shape[1:]), rows.dtype)
-    xp.add.at(sums, starts.cumsum(), rows)
+    add_at(sums, starts.cumsum(), rows)
     return sums
+
+
+def add_at(out: Array, index: Any, values: Array) -> None:
+    """``out[index] += values``, where all that meets at one place is added up."""
+    if xp is not numpy and out.dtype == "int64":  # CuPy adds these as what they are modulo 2**64
+        out, values = out.view("uint64"), values.astype("int64", copy=False).view("uint64")
+    xp.add.at(out, index, values)
 
 
 def put_last(out: Array, index: Any, order: Array) -> None:

@@ -10,7 +10,7 @@ import operator
 import minae.engine as engine
 import minae.kernels as kernels
 
-from ..backend import ndarray, operand, xp
+from ..backend import add_at, ndarray, operand, xp
 from ..engine import primitive
 
 
@@ -90,7 +90,7 @@ def scatter_add(x, *, index, shape):
     if all(map(_once, index if type(index) is tuple else (index,))):
         out[index] = x
     else:
-        xp.add.at(out, index, x)
+        add_at(out, index, x)
     return out
 
 

@@ -120,6 +120,14 @@ def test_bytes_do_not_wrap(array, numpy):
     assert set(numpy(minae.dropout(array(np.ones(50, int)), 0.5)).tolist()) == {0, 2}
 
 
+@pytest.mark.parametrize("index", [[0, 0], (0, [0, 0]), (slice(1), [0, 0])])
+def test_whole_numbers_are_added_too(index, array, numpy):
+    x = array([[1, 2]] if isinstance(index, tuple) else [1, 2], "int64")
+    values = array([-5, 2**40], "int64")
+    added = minae.index_add(x, index, values)
+    assert added.dtype == "int64" and numpy(added).ravel().tolist() == [2**40 - 4, 2]
+
+
 def test_a_value_to_fill_with_may_be_learned(leaf, array, numpy):
     x, value = leaf([1.0, 2.0, 3.0]), leaf(7.0)
     y = minae.masked_fill(x, array([True, False, True]), value)
