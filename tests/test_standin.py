@@ -359,7 +359,7 @@ def test_numbers_and_other_streams_are_no_hindrance_to_a_capture(x):
     def step():
         with cuda.Stream.null:
             float(x.sum())
-        return x * cupy.asarray(2.0, "f4")
+        return x * cupy.asarray(2.0, "f4") * cupy.asarray(np.array(1.0, "f4"))
 
     out, _ = captured(step)
     assert out.tolist() == (2 * HOST).tolist()

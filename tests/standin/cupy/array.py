@@ -286,6 +286,8 @@ def empty(shape, dtype, order):
 
 def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
     """An array of numbers, of lists of them or of arrays, or of a NumPy array: a copy."""
+    if isinstance(obj, numpy.ndarray) and not obj.ndim:
+        obj = obj[()]  # a number
     if isinstance(obj, ndarray):
         same = not copy and (dtype is None or obj.dtype == dtype)
         out = obj if same else run(numpy.array, obj, dtype=dtype, order=order)
