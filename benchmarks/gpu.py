@@ -501,7 +501,6 @@ def ours(batch, small, captured):
     from minae.backend import CaptureError
     from minae.models import VQVAE
     from minae.optim import Adam
-    from minae.replay import Graph, capture
 
     minae.seed(0)
     model = VQVAE()
