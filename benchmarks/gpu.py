@@ -19,11 +19,11 @@ import json
 import math
 import os
 import runpy
+import select
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -35,7 +35,7 @@ from harness import duration, over, spread, table
 
 ROOT = Path(__file__).parent.parent
 BUDGET = 470  # seconds, for all
-LIMITS = {"machine": 60, "agreement": 150, "mnist": 110, "nearest": 90, "step": 80}  # of a process
+LIMITS = {"machine": 60, "agreement": 150, "mnist": 110, "nearest": 45, "step": 70}  # of an answer
 TOLERANCE = 1e-5
 PARTS = {"numpy": 2, "cupy": min(8, 1 + os.cpu_count() // 2)}  # that share the cases
 SHAPES = [(1_000_000, 64, 8192), (65536, 64, 512), (65536, 64, 8192)]  # N, D, K
@@ -66,7 +66,8 @@ class Worker:
     """A process of this script: each time it is asked, it works, and answers in JSON."""
 
     def __init__(self, run, *words, limit, backend="cupy", kernels="auto"):
-        self.words, self.late = " ".join(map(str, words)), False
+        self.words, self.limit, self.end = " ".join(map(str, words)), limit, run.end
+        self.limit *= 4 if run.small else 1
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
@@ -75,23 +76,20 @@ class Worker:
                               "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1,
         )  # fmt: skip
-        left = max(1, round(run.end - time.perf_counter()))
-        self.timer = threading.Timer(min(limit * (4 if run.small else 1), left), self._stop)
-        self.timer.start()
-
-    def _stop(self):
-        self.late = True
-        self.process.kill()
 
     def ask(self):
+        self.asked = time.perf_counter()
         with suppress(OSError):  # it has died: the answer will say so
             self.process.stdin.write("\n")
 
     def answer(self):
+        """What it answers; waits until ``limit`` seconds after it was asked."""
+        left = min(self.asked + self.limit, self.end) - time.perf_counter()
+        if not select.select([self.process.stdout], [], [], max(0, left))[0]:
+            self.process.kill()
+            raise Late(f"{self.words}: no answer in {time.perf_counter() - self.asked:.0f} s")
         line = self.process.stdout.readline()
         if not line:
-            if self.late:
-                raise Late(f"{self.words}: no answer in {self.timer.interval} s")
             raise Failed(f"{self.words} died:\n{''.join(self.said()[-20:])}")
         answer = json.loads(line)
         if isinstance(answer, dict) and "left out" in answer:
@@ -114,7 +112,6 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.timer.cancel()
         self.process.stdout.close()
         for line in dict.fromkeys(line for line in self.said() if "Warning: " in line):
             print(f"  {self.words}: {line.rstrip()}")

@@ -93,7 +93,7 @@ class VQVAE(nn.Module):
             Residual(hidden, inner), Residual(hidden, inner), nn.ReLU(),
             nn.Conv2d(hidden, features, 1),
         )  # fmt: skip
-        self.quantizer = Quantizer(**options)
+        self.quantizer = Quantizer(features=features, **options)
         self.decoder = nn.Sequential(
             nn.Conv2d(features, hidden, 3, 1, 1),
             Residual(hidden, inner), Residual(hidden, inner), nn.ReLU(),
