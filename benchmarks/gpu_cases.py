@@ -79,6 +79,15 @@ OPS = {
        for length, shape in ROWS.items() for kind, axis in (("rows", 1), ("columns", 0))},
     **{f"standardize, rows of {length}": ([shape], partial(ops.standardize, axis=1, eps=1e-5))
        for length, shape in ROWS.items()},
+    **{f"{name}_gradient, rows of {length}": ([shape] * 2, getattr(ops, f"{name}_gradient"))
+       for name in ("softmax", "log_softmax") for length, shape in ROWS.items()},
+    **{f"standardize_gradient, rows of {length}": ([shape] * 2,
+       partial(ops.standardize_gradient, axis=1, eps=1e-5)) for length, shape in ROWS.items()},
+    **{f"cross_entropy, rows of {length}": ([shape, codes(7, shape[0])],
+       lambda x, y: ops.cross_entropy(x, labels=y)) for length, shape in ROWS.items()},
+    **{f"cross_entropy_gradient, rows of {length}": ([(shape[0],), shape, codes(7, shape[0])],
+       lambda u, x, y: ops.cross_entropy_gradient(u, x, labels=y))
+       for length, shape in ROWS.items()},
     "log1mexp": ([negative(*SHAPE)], ops.log1mexp),
     "div": ([positive(*SHAPE)] * 2, ops.div),
     "pow": ([positive(*SHAPE)] * 2, ops.pow),
@@ -335,6 +344,14 @@ KERNELS = {  # of arrays, without gradients
         partial(kernels.conv2d_input, size=(14, 14), stride=(2, 2), padding=(1, 1))),
     "conv2d_weight": ([IMAGES, (3, 7, 7, 64)],
         partial(kernels.conv2d_weight, size=(4, 4), stride=(2, 2), padding=(1, 1))),
+    **{name: ([(67, 1000)], getattr(kernels, name)) for name in ("softmax", "log_softmax")},
+    **{f"{name}_gradient": ([(67, 1000)] * 2, getattr(kernels, f"{name}_gradient"))
+       for name in ("softmax", "log_softmax")},
+    "standardize": ([(67, 1000)], partial(kernels.standardize, eps=1e-5)),
+    "standardize_gradient": ([(67, 1000)] * 2, partial(kernels.standardize_gradient, eps=1e-5)),
+    "cross_entropy": ([(67, 1000), codes(1000, 67)], kernels.cross_entropy),
+    "cross_entropy_gradient": ([(67,), (67, 1000), codes(1000, 67)],
+        kernels.cross_entropy_gradient),
     "relu": ([SHAPE], kernels.relu),
     "gate": ([SHAPE] * 2, kernels.gate),
     "erf": ([SHAPE], kernels.erf),
