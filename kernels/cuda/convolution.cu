@@ -84,7 +84,7 @@ __device__ void fetch(REAL* to, const REAL* from, bool inside) {
 
 #if PRODUCTS
 // The two TF32 numbers whose sum is x, nearly: bits of the larger one, and of the smaller. Tensor
-// cores ignore the last 13 bits: half of what these can hold is added before. Infinities become NaN.
+// cores ignore the last 13 bits: half of what these can hold is added first. Infinities become NaN.
 __device__ void split(float x, unsigned& large, unsigned& small) {
     large = PRODUCTS == 3 ? (__float_as_uint(x) + 0x1000) & ~0x1fffu : round_tf32(x);
     small = __float_as_uint(x - __uint_as_float(large));

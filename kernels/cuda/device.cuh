@@ -50,7 +50,8 @@ __device__ inline void copy_async(void* to, const void* from, bool inside = true
 #if __CUDA_ARCH__ >= 800
     unsigned shared = (unsigned)__cvta_generic_to_shared(to);
     int size = inside ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(size));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from),
+                 "r"(size));
 #else
     *(uint4*)to = inside ? *(const uint4*)from : uint4{};
 #endif

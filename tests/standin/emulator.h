@@ -75,6 +75,9 @@ static int now;  // the thread that runs
 static int arrived, live;  // at the block's barrier; not ended yet
 static long generation, progress;
 static std::function<void()> body;
+static const char* wrong;  // null, or what went wrong
+struct Array { char* start; size_t bytes; };
+static std::vector<Array> arrays;  // that the kernel was given
 static bool late;  // whether asynchronous copies wait until they have to
 
 inline void pause() { emulator_switch(&threads[now].stack_pointer, scheduler); }
@@ -133,8 +136,12 @@ inline void finish(const Copy& c) {
     if (c.from) memcpy(c.to, c.from, c.bytes); else memset(c.to, 0, c.bytes);
 }
 inline void copy(void* to, const void* from, int bytes) {
-    if ((size_t)to % bytes || (size_t)from % bytes) { fprintf(stderr, "an asynchronous copy is not aligned\n"); abort(); }
-    if (late) copies[now].back().push_back({to, from, bytes}); else finish({to, from, bytes});
+    bool known = !from;
+    for (auto& a : arrays) known |= (char*)from >= a.start && (char*)from + bytes <= a.start + a.bytes;
+    if ((size_t)to % bytes || (size_t)from % bytes) wrong = "an asynchronous copy is not aligned";
+    else if (!known) wrong = "an asynchronous copy reads outside of the arrays";
+    else if (late) copies[now].back().push_back({to, from, bytes});
+    else finish({to, from, bytes});
 }
 
 // Null, or what went wrong.
@@ -144,7 +151,7 @@ inline const char* block(bool backwards) {
     threads.assign(count, Thread());
     copies.assign(count, std::vector<std::vector<Copy>>(1)), late = backwards;
     warps.assign((count + 31) / 32, Warp());
-    arrived = 0, live = count, generation = progress = 0;
+    arrived = 0, live = count, generation = progress = 0, wrong = nullptr;
     for (int i = 0; i < count; i++) {
         warps[i / 32].live |= 1u << i % 32;
         unsigned x = i % blockDim.x, rest = i / blockDim.x;
@@ -172,7 +179,7 @@ inline const char* block(bool backwards) {
         }
         if (progress == before) return "the threads wait for each other: not all come to a barrier";
     }
-    return nullptr;
+    return wrong;
 }
 
 inline const char* launch(dim3 grid, dim3 threads, bool backwards, std::function<void()> call) {

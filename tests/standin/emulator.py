@@ -67,7 +67,8 @@ class Function:
         pointers = (ctypes.c_void_p * len(held))(*[h.ctypes.data for h in held])
         sizes = [*grid, 1, 1][:3] + [*block, 1, 1][:3]
         sizes = (ctypes.c_uint * 6)(*map(int, sizes))
-        error = self.entry(sizes, ctypes.c_int(backwards), pointers)
+        spans = (ctypes.c_size_t * len(args))(*[getattr(a, "nbytes", 0) for a in args])
+        error = self.entry(sizes, ctypes.c_int(backwards), pointers, spans)
         if error:
             raise RuntimeError(f"{self.name}: {error.decode()}")
 
@@ -108,8 +109,13 @@ def _compiled(code: str, options: tuple[str, ...]) -> tuple[ctypes.CDLL, dict[st
         types = [re.sub(r"\s+\*", "*", p.rsplit(None, 1)[0].strip()) for p in declared]
         signatures[name] = types
         args = ", ".join(f"*(({t}*)args[{i}])" for i, t in enumerate(types))
+        arrays = ", ".join(
+            f"{{*(char**)args[{i}], bytes[{i}]}}" for i, t in enumerate(types) if t.endswith("*")
+        )
         wrappers.append(
-            f'extern "C" const char* emulated_{name}(unsigned* n, int backwards, void** args) {{'
+            f'extern "C" const char* emulated_{name}'
+            "(unsigned* n, int backwards, void** args, size_t* bytes) {"
+            f"emulator::arrays = {{{arrays}}};"
             "return emulator::launch({n[0], n[1], n[2]}, {n[3], n[4], n[5]}, backwards,"
             f"[=] {{ {name}({args}); }}); }}"
         )
