@@ -13,7 +13,8 @@ first used, or all at once in ``warm_up``. Arguments, results and errors are the
 The environment is read at the first call: ``MINAE_KERNELS`` is ``auto`` (the default: falls back to
 the reference, with one warning, where a faster form fails), ``fast`` (raises instead) or
 ``reference`` (looks for none). ``MINAE_THREADS`` is how many threads share the work,
-``MINAE_CACHE`` where compiled code is kept.
+``MINAE_CACHE`` where compiled code is kept. On a GPU, ``MINAE_TF32`` is ``1`` where convolutions in
+float32 may multiply no more than the first 11 bits of each number.
 """
 
 from __future__ import annotations
