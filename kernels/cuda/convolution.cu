@@ -208,8 +208,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     // Terms are (tap, tap, channel), or pixels of results.
     Walk walk = WEIGHT ? Walk(slice * BK + line, LEFT_LINES, high, wide)
                        : Walk(slice * BK + entry, BK, max(along.taps, 1), inputs);
+    // WEIGHT: the row that it copies. A tap that is none reads some pixel, for sums of no use.
     int tap = (first_row + entry) / within, tap_y = tap / kw * dy - py, tap_x = tap % kw * dx - px;
-    bool row_inside = first_row + entry < rows;  // WEIGHT: of the row that this thread copies
     left += group * inputs + (WEIGHT ? (first_row + entry) % within : 0);
     right += group * per + (INPUT ? 0 : first_column + right_entry);
 
@@ -220,7 +220,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
 #pragma unroll
             for (int i = 0; i < BK; i += LEFT_LINES) {
                 int y = walk.middle * sy + tap_y, x = walk.low * sx + tap_x;
-                bool inside = row_inside && walk.high < batch && (unsigned)y < (unsigned)height &&
+                bool inside = walk.high < batch && (unsigned)y < (unsigned)height &&
                               (unsigned)x < (unsigned)width;
                 long long pixel = (walk.high * height + y) * width + x;
                 fetch(&a.at(entry, i + line), left + pixel * (groups * within), inside);
