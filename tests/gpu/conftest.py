@@ -1,16 +1,22 @@
-"""The CUDA forms on a GPU; or without one on the CPU, emulated."""
+"""What only CuPy has, on a GPU or on the stand-in; and the CUDA forms, there emulated."""
 
 import importlib
 
 import pytest
 from standin import emulator
 
-from minae import kernels
+from minae import backend, kernels
 from minae.kernels import reference
 
 
+@pytest.fixture(autouse=True)
+def on_cupy():
+    if backend.name == "numpy":
+        pytest.skip("for CuPy, or its stand-in: PYTHONPATH=tests/standin:. MINAE_BACKEND=cupy")
+
+
 @pytest.fixture(params=["forwards", "backwards"])
-def cuda(request, monkeypatch):
+def cuda(on_cupy, request, monkeypatch):
     """``cuda("search")``: the module of that name in kernels/cuda, whose kernels can run here.
 
     Emulated, all tests run twice: with threads that take turns in one order and in the other.

@@ -155,13 +155,3 @@ def test_noise_goes_on_in_replays_as_it_would_without(array):
     plain = draws(lambda step: step)
     assert draws(capture) == plain
     assert len({str(d) for d in plain}) == 6
-
-
-def test_on_numpy_the_step_is_the_step():
-    if backend.name != "numpy":
-        pytest.skip("for NumPy")
-
-    def step():
-        return 1
-
-    assert capture(step) is step
