@@ -143,7 +143,25 @@ def test_codewords_that_no_screen_tells_apart(check, spread):
     check(normal(8, 20, 8), np.concatenate([np.full((1, 8), 1e6, "f4"), codebook]))
 
 
-# --- What the screen is for ----------------------------------------------------------------------
+# --- The screens ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3])
+def test_a_screen_finds_the_lowest_score_of_each_group(search, array, numpy, shares):
+    vectors, codebook = normal(18, 40, 20), normal(19, 300, 20)
+    screen = search.prepare(array(codebook)).packed
+    found = array(np.zeros((screen.rows // 8, 12, 8)), "f4")
+    given = array(vectors), screen.centre, screen.packed, 40, 20, 3
+    screen.launch("screen", (1, shares), *given, found)
+    a, b = (x - numpy(screen.centre)[:20].astype("f8") for x in (vectors, codebook))
+    scores = np.full((40, 12 * 32), np.inf)
+    scores[:, :300] = (b**2).sum(axis=1) / 2 - a @ b.T
+    size = np.linalg.norm(a, axis=1).max() * np.linalg.norm(b, axis=1).max()
+    np.testing.assert_allclose(
+        numpy(found).swapaxes(1, 2).reshape(-1, 12)[:40],
+        scores.reshape(40, 12, 32).min(axis=2),
+        rtol=0, atol=size * (2**-7 if screen.name == "bf16" else 2**-20),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("scale, stray", [(1, 0), (1e-4, 0), (1, 1e6)],
