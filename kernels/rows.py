@@ -53,8 +53,10 @@ def cross_entropy(x: Array, labels: Array) -> Array:
     A label outside of [0, classes) is not refused here: its row has the loss 0.
     """
     inside = (labels >= 0) & (labels < x.shape[-1])
+    shifted = x - finite(largest(x, -1))
+    total = xp.log(xp.maximum(xp.exp(shifted).sum(axis=-1), 1))
     places = xp.where(inside, labels, 0)[..., None]
-    return xp.where(inside, -xp.take_along_axis(log_softmax(x), places, axis=-1)[..., 0], 0.0)
+    return xp.where(inside, total - xp.take_along_axis(shifted, places, axis=-1)[..., 0], 0.0)
 
 
 def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
@@ -64,8 +66,8 @@ def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
     """
     g, labels, rows = g.reshape(-1), labels.reshape(-1), x.reshape(-1, x.shape[-1])
     inside = (labels >= 0) & (labels < x.shape[-1])
-    out = xp.exp(log_softmax(rows))
-    out *= g[:, None]
+    out = xp.exp(rows - finite(largest(rows, -1)))
+    out *= (g / xp.maximum(out.sum(axis=-1), 1))[:, None]
     out[xp.arange(len(rows)), xp.where(inside, labels, 0)] -= g
     out[~inside] = 0
     return out.reshape(x.shape)
