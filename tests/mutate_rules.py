@@ -89,6 +89,18 @@ EQUIVALENT = {
      "lambda g, p: g / ops.maximum(p, 1e-12)",
      "lambda g, p: g / ops.maximum(1e-12, p)"):
         "the larger of two, in either order",
+    ("softmax_gradient, p",
+     "lambda g, u, p, axis: g * (u - _dot(u, p, axis)) - u * _dot(g, p, axis)",
+     "lambda g, u, p, axis: g * (u - _dot(p, u, axis)) - u * _dot(g, p, axis)"):
+        "an inner product, in either order",
+    ("softmax_gradient, p",
+     "lambda g, u, p, axis: g * (u - _dot(u, p, axis)) - u * _dot(g, p, axis)",
+     "lambda g, u, p, axis: g * (u - _dot(u, p, axis)) - u * _dot(p, g, axis)"):
+        "an inner product, in either order",
+    ("log_softmax_gradient, u",
+     "lambda g, y, axis: g - _dot(g, exp(y), axis)",
+     "lambda g, y, axis: g - _dot(exp(y), g, axis)"):
+        "an inner product, in either order",
     # State and cell have one shape, inputs and results one number of steps.
     ("recurrent._pull_lstm",
      "size, steps = (hidden.shape[1], projected.shape[0])",

@@ -59,9 +59,10 @@ def cross_entropy(x: Array, labels: Array) -> Array:
 def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
     """See ``reference.cross_entropy_gradient``."""
     length = _length(-1, x)
-    if not length or g.dtype != x.dtype:
+    if not length:
         return reference.cross_entropy_gradient(g, x, labels)
-    labels, out = labels.astype("int64", copy=False), xp.empty(x.shape, x.dtype)
+    g, labels = g.astype(x.dtype, copy=False), labels.astype("int64", copy=False)
+    out = xp.empty(x.shape, x.dtype)
     return _rows("cross_entropy_gradient", length, g, x, labels, out=out)
 
 

@@ -124,7 +124,7 @@ def cross_entropy(x, *, labels):
 
 
 def _weights(g, x, labels):
-    ones = (labels == labels).astype(x.dtype)
+    ones = where(False, labels, 1.0)  # one for each row
     return (g * cross_entropy_gradient(ones, x, labels=labels)).sum(axis=-1)
 
 
