@@ -31,8 +31,8 @@ from minae import backend
 from . import reference
 
 __all__ = [
-    "Unavailable", "adam", "conv2d", "conv2d_input", "conv2d_weight", "cross_entropy",
-    "cross_entropy_gradient", "erf", "flag", "form", "gate", "log_softmax",
+    "Unavailable", "adam", "by_definition", "conv2d", "conv2d_input", "conv2d_weight",
+    "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate", "log_softmax",
     "log_softmax_gradient", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd",
     "softmax", "softmax_gradient", "standardize", "standardize_gradient", "uniform", "warm_up",
 ]  # fmt: skip
@@ -94,6 +94,11 @@ def form(kernel: str) -> Callable[..., Any]:
             return fast(*args, **options)
 
     return attempt
+
+
+def by_definition(kernel: str) -> bool:
+    """Whether the reference computes ``kernel`` here. On a GPU it waits for it, as forms do not."""
+    return form(kernel) is getattr(reference, kernel)
 
 
 def _choice() -> str:

@@ -55,11 +55,16 @@ def using(rng: numpy.random.Generator) -> Iterator[None]:
         _in_place.reset(token)
 
 
+def _draws_here() -> bool:
+    """Whether noise comes from the device's own generator: there is one, and none in its place."""
+    return _philox is not None and _in_place.get() is None
+
+
 def seed(number: int) -> None:
     """Restart the default generator: from here on every draw is determined by ``number``."""
     bits = default_generator().bit_generator
     bits.state = type(bits)(number).state
-    if _philox is not None:
+    if _draws_here():
         key = numpy.random.SeedSequence(number).generate_state(1, "uint64")
         _philox[...] = asarray(numpy.array([key[0], 0], "uint64"))
 
@@ -67,7 +72,7 @@ def seed(number: int) -> None:
 def get_state() -> dict[str, Any]:
     """The state of the default generator, a dictionary of integers and strings for a checkpoint."""
     state = dict(default_generator().bit_generator.state)
-    return state if _philox is None else state | {"philox": asnumpy(_philox).tolist()}
+    return state | {"philox": asnumpy(_philox).tolist()} if _draws_here() else state
 
 
 def set_state(state: dict[str, Any]) -> None:
@@ -78,7 +83,7 @@ def set_state(state: dict[str, Any]) -> None:
     state = dict(state)
     noise = state.pop("philox", None)
     default_generator().bit_generator.state = state
-    if _philox is not None:
+    if _draws_here():
         start = [generator(None).integers(1 << 63), 0] if noise is None else noise
         _philox[...] = asarray(numpy.array(start, "uint64"))
 
@@ -133,7 +138,7 @@ def integer_noise(high: int, shape: Any, rng: Any = None) -> Array:
 
 def _drawn(kind: str, shape: Any, dtype: Any, rng: Any) -> Array:
     state = _philox
-    if rng is not None or _in_place.get() is not None:
+    if rng is not None or not _draws_here():
         state = asarray(numpy.array([generator(rng).integers(1 << 63), 0], "uint64"))
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     return getattr(kernels, kind)(state, math.prod(shape), dtype).reshape(shape)

@@ -501,8 +501,8 @@ def call(row, xs, kwargs):
     """The op of a row on Tensors or arrays."""
     if "index" in kwargs:
         kwargs = kwargs | {"index": ops.plain_index(kwargs["index"])}
-    if "picks" in kwargs:
-        kwargs = kwargs | {"picks": backend.asarray(kwargs["picks"])}
+    for name in {"picks", "labels"} & kwargs.keys():
+        kwargs = kwargs | {name: backend.asarray(kwargs[name])}
     if row.name == "einsum":
         return minae.einsum(kwargs["subscripts"], *xs)
     if row.name == "where":
