@@ -26,7 +26,9 @@ import minae.kernels as kernels
 from .backend import Array, asarray, asnumpy, not_captured, numpy, xp
 
 # On a device: the key and the counter of its noise, changed in place alone (see capture).
-_philox = None if xp is numpy else xp.asarray(numpy.array([secrets.randbits(64), 0], "uint64"))
+_philox: Any = None
+if xp is not numpy:
+    _philox = xp.asarray(numpy.array([secrets.randbits(64), 0], "uint64"))
 
 
 @functools.cache  # made at the first draw: NumPy imports its random module no sooner
