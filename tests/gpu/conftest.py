@@ -5,7 +5,7 @@ import importlib
 import pytest
 from standin import emulator
 
-from minae import backend, kernels
+from minae import backend, faults, kernels
 from minae.kernels import reference
 
 
@@ -16,8 +16,8 @@ def on_cupy():
 
 
 @pytest.fixture(params=["forwards", "backwards"])
-def cuda(on_cupy, request, monkeypatch):
-    """``cuda("search")``: the module of that name in kernels/cuda, whose kernels can run here.
+def compiler(on_cupy, request, monkeypatch):
+    """CUDA can be compiled and run here.
 
     Emulated, all tests run twice: with threads that take turns in one order and in the other.
     """
@@ -29,11 +29,17 @@ def cuda(on_cupy, request, monkeypatch):
         monkeypatch.setattr(emulator, "backwards", request.param == "backwards")
     elif request.param == "backwards":
         pytest.skip("a GPU has an order of its own")
+
+
+@pytest.fixture
+def cuda(compiler, monkeypatch):
+    """``cuda("search")``: the module of that name in kernels/cuda; faults are raised at once."""
+    monkeypatch.setattr(faults, "DEFERRED", False)
     return lambda name: importlib.import_module(f"minae.kernels.cuda.{name}")
 
 
 @pytest.fixture
-def emulated(cuda, monkeypatch):
+def emulated(compiler, monkeypatch):
     """Every kernel that has a CUDA form runs it."""
 
     def form(kernel):

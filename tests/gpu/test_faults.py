@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def clean():
+    faults._word.fill(0)
     yield
     faults._word.fill(0)
 
