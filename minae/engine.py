@@ -43,6 +43,7 @@ Edge = tuple[Source, Rule, tuple]
 FREED: list[Edge] = []  # stands in place of the edges of a Node that a backward pass has used
 UNWRITTEN: Any = (0,)  # the time of the last write to a Tensor: never
 FREED_ADVICE = "this graph was freed by an earlier backward pass; give that one retain_graph=True"
+UNCLEARED = "a captured step clears its gradients: optimizer.zero_grad()"
 STALE_ADVICE = "a Tensor that it read was written since; after an update run the forward pass again"
 
 
@@ -390,7 +391,7 @@ def backward(y: Tensor, seed: Any = None, retain_graph: bool = False) -> None:
         gradient = _own(gradient, taken)
         if graph is not None:
             if leaf.grad is not None and leaf not in graph.leaves:
-                raise CaptureError("a captured step clears its gradients: optimizer.zero_grad()")
+                raise CaptureError(UNCLEARED)
             graph.leaves.add(leaf)
         leaf.grad = gradient if leaf.grad is None else xp.asarray(leaf.grad + gradient)
 

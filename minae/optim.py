@@ -14,7 +14,7 @@ from typing import Any
 from . import kernels
 from .backend import Array, asarray, asnumpy, describe, keep_memory, numpy, xp
 from .engine import stamp
-from .replay import each_time, live, made_in_step
+from .replay import cleared, each_time, live, made_in_step
 from .tensor import Tensor
 
 # --- All parameters ------------------------------------------------------------------------------
@@ -101,6 +101,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
+        cleared(self.parameters)
         for p in self.parameters:
             p.grad = None
 

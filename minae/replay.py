@@ -15,7 +15,7 @@ from typing import Any
 
 from . import engine
 from .backend import Array, CaptureError, asarray, capturing, describe, ndarray, numpy, xp
-from .engine import debugged, entries, stamp, wrap
+from .engine import UNCLEARED, debugged, entries, stamp, wrap
 
 WARM = 2  # calls that run as usual: they compile kernels, and start what starts with the data
 
@@ -77,6 +77,7 @@ class Graph:
         self.numbers: list[tuple[Callable[[], float], Array]] = []
         self.written: dict[int, Any] = {}  # Tensors, to be stamped after each replay
         self.leaves: set[Any] = set()  # Tensors whose gradient is made in the step
+        self.cleared: set[Any] = set()  # Tensors whose gradient is forgotten in it
         self.inputs = [xp.array(x) for x in map(entries, _flat(args, kwargs)) if _is_array(x)]
         # What is freed while the step is recorded may be used again in it, but by nothing else.
         self.pool = xp.cuda.MemoryPool()
@@ -102,8 +103,13 @@ class Graph:
             raise CaptureError(f"this step cannot be captured: {error}") from error
         finally:
             capturing.reset(token)
+            self.gradients = [(leaf, leaf.grad) for leaf in self.leaves]
+            for leaf in self.leaves:  # nothing has been computed yet
+                leaf.grad = None
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if any(leaf.grad is not None for leaf in self.leaves - self.cleared):
+            raise CaptureError(UNCLEARED)
         given = [x for x in map(entries, _flat(args, kwargs)) if _is_array(x)]
         for place, x in zip(self.inputs, given):
             place[...] = asarray(x)
@@ -114,6 +120,8 @@ class Graph:
         self.graph.launch()
         for tensor in self.written.values():
             stamp(tensor)
+        for leaf, gradient in self.gradients:  # which may have been cleared, or another graph's
+            leaf.grad = gradient
         return _copied(self.results)
 
 
@@ -139,6 +147,13 @@ def each_time(action: Callable[[], None]) -> None:
         action()
     else:
         graph.actions.append(action)
+
+
+def cleared(leaves: Iterable[Any]) -> None:
+    """Note that the gradients of these are forgotten in the step."""
+    graph = capturing.get()
+    if graph is not None:
+        graph.cleared.update(leaves)
 
 
 def made_in_step(leaves: Iterable[Any]) -> None:
@@ -168,7 +183,7 @@ def _form(x: Any) -> Any:
         raise CaptureError(
             f"a captured step takes arrays, Tensors and plain values, not {describe(x)}"
         ) from None
-    return x
+    return type(x), x  # for 1 == True
 
 
 def _placed(x: Any, places: Any) -> Any:

@@ -100,6 +100,36 @@ def test_gradients_are_cleared_and_made_inside(array):
 
 
 @device
+def test_gradients_that_are_used_outside_are_those_of_the_last_call(array):
+    p = minae.tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([p], 0.1)
+    pull = capture(lambda x: minae.mean(p * x).backward())
+    for i in range(8):
+        optimizer.zero_grad()
+        pull(array([float(i)] * (1 + i % 2)))  # two graphs
+        assert p.grad.tolist() == [i]
+        optimizer.step()
+    assert p.item() == pytest.approx(1 - 0.1 * 28)
+
+
+@device
+def test_gradients_do_not_add_up_over_replays_in_silence(array):
+    p = minae.tensor([1.0], requires_grad=True)
+    pull = capture(lambda x: minae.mean(p * x).backward())
+    for _ in range(3):
+        p.grad = None
+        pull(array([1.0]))
+    with pytest.raises(CaptureError, match="zero_grad"):
+        pull(array([1.0]))
+
+
+@device
+def test_numbers_that_are_equal_but_not_the_same_have_graphs_of_their_own(array):
+    step = capture(lambda x, flag: x + 1 if flag is True else x + 2)
+    assert [step(array([0.0]), flag).item() for flag in [True] * 3 + [1] * 3] == [1] * 3 + [2] * 3
+
+
+@device
 def test_a_step_that_failed_leaves_numbers_as_they_were(array):
     p = minae.tensor([1.0], requires_grad=True)
     optimizer = optim.Adam([p], 0.1)
@@ -115,7 +145,7 @@ def test_a_step_that_failed_leaves_numbers_as_they_were(array):
     before = p.tolist(), optimizer.state_dict()
     with pytest.raises(CaptureError):
         taken(array([1.0]))
-    assert p.tolist() == before[0]
+    assert p.tolist() == before[0] and p.grad is None
     after = optimizer.state_dict()
     assert all((after[name] == before[1][name]).all() for name in after)
 
