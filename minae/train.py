@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from . import kernels
-from .backend import CaptureError, quiet, xp
+from .backend import CaptureError, numpy, quiet, xp
 from .data import batches
 from .faults import check, fetch
 from .optim import Optimizer
@@ -97,20 +97,31 @@ def _step(model: Any, optimizer: Optimizer) -> Callable[[Any], tuple[Any, dict[s
         optimizer.step()
         return loss.detach(), figures
 
-    if kernels.by_definition("nearest"):
+    if xp is numpy or kernels.by_definition("nearest"):
         return step
-    graph = capture(step)
+    graph, made_of, able = step, (), True
 
     def take(batch: Any) -> tuple[Any, dict[str, Any]]:
-        nonlocal graph
+        nonlocal graph, made_of, able
+        if able and (now := _settings(model)) != made_of:  # which a replay would not look at
+            graph, made_of = capture(step), now
         try:
             return graph(batch)
         except CaptureError as error:
             warnings.warn(f"steps are launched kernel by kernel: {error}", RuntimeWarning, 3)
-            graph = step
+            graph, able = step, False
             return step(batch)
 
     return take
+
+
+def _settings(model: Any) -> tuple[Any, ...]:
+    """What Python decides by in a model: the plain values in its Modules, and what is trained."""
+    plain = [
+        (name, key, value) for name, module in model.named_modules()
+        for key, value in vars(module).items() if isinstance(value, (bool, int, float, str))
+    ]  # fmt: skip
+    return *plain, *(name for name, _ in model.named_parameters())
 
 
 def _taken(take: Callable[..., Any], batch: Any, step: int, saved: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minae
-from minae import backend, faults, nn, optim, random, transfer
+from minae import backend, faults, nn, optim, random, replay, transfer
 from minae import functional as F
 from minae.models import VQVAE
 from minae.run import Run
@@ -82,6 +82,38 @@ def test_a_run_waits_once_a_step_and_ends_as_without_graphs(emulated, tmp_path, 
         np.testing.assert_array_equal(state[name], plain_state[name], name)
 
 
+class Annealed(nn.Module):
+    """Its loss is a number that Python counts up, to 3."""
+
+    def __init__(self):
+        self.weight = minae.tensor([1.0], requires_grad=True)
+        self.other = minae.tensor([1.0], requires_grad=True)
+        self.factor = 0.0
+
+    def loss(self, images):
+        self.factor = min(self.factor + 1.0, 3.0)
+        return (self.weight.sum() + self.other.sum()) * self.factor, {"factor": self.factor}
+
+
+def test_a_run_follows_what_python_decides_by(emulated, tmp_path, monkeypatch):
+    captured = []
+    graph = replay.Graph
+    monkeypatch.setattr(replay, "Graph", lambda *a: captured.append(1) or graph(*a))
+    model = Annealed()
+
+    def schedule(step):
+        model.other.requires_grad = step < 9
+        return 0.1
+
+    run = Run.create(tmp_path / "run", {})
+    fit(model, optim.SGD(model.parameters(), 0.1), np.zeros((12, 1, 1, 1), "uint8"), run,
+        epochs=1, batch_size=1, seed=0, schedule=schedule)  # fmt: skip
+    assert [row["factor"] for row in run.history] == [1, 2, *[3] * 10]
+    assert model.weight.item() == pytest.approx(1 - 0.1 * (1 + 2 + 30), abs=1e-5)
+    assert model.other.item() == pytest.approx(1 - 0.1 * (1 + 2 + 21), abs=1e-5)
+    assert len(captured) == 2
+
+
 def test_uploads_are_the_arrays_and_wait_for_none(array, numpy):
     host = [np.full((3, 2), i, "uint8") for i in range(6)] + [np.zeros((1, 2), "uint8")]
     with standin.count() as count:
@@ -91,6 +123,17 @@ def test_uploads_are_the_arrays_and_wait_for_none(array, numpy):
     for x, y in zip(found, host, strict=True):
         np.testing.assert_array_equal(numpy(x), y)
     assert list(transfer.uploads([])) == []
+
+
+def test_memory_of_an_array_that_nobody_took_waits_for_its_copy(array, monkeypatch):
+    streams = []
+    stream = backend.xp.cuda.Stream
+    monkeypatch.setattr(stream, "wait_event", lambda self, event: streams.append(self))
+    coming = transfer.uploads([np.zeros(2, "uint8")] * 3)
+    next(coming)
+    before = len(streams)
+    coming.close()
+    assert streams[before:] == [backend.xp.cuda.get_current_stream()]
 
 
 def test_noise_is_drawn_without_a_wait_and_comes_again(numpy):
