@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, count, describe, expect, xp
 from ..data import pixels
 from ..engine import entries, no_grad
+from ..faults import settle
 from ..functional import mse_loss
 from ..io import FormatError, read, save
 from ..nn import Conv2d, ConvTranspose2d, Module, Sequential
@@ -129,6 +130,7 @@ class VQVAE(Module):
             difference = self._drawn(codes) - block
             total += float((difference * difference).sum(dtype="float64"))
             counts += count(codes.ravel(), len(counts))
+        settle()
         return {
             "mse": total / images.size, "perplexity": float(perplexity(counts)),
             "active_codes": int(xp.count_nonzero(counts)), "code_counts": counts.tolist(),

@@ -79,6 +79,12 @@ def test_evaluation_covers_all_images_and_changes_nothing(model, numpy):
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
+def test_pixels_that_are_no_numbers_are_not_evaluated(model, array):
+    images = array(np.full((2, 8, 8, 1), np.nan, "f"))
+    with pytest.raises(ValueError, match="images hold NaN"):
+        model.evaluate(images)
+
+
 def test_it_learns():
     minae.seed(0)
     model = VQVAE(codes=16, features=8, hidden=16, residual=8)
