@@ -69,8 +69,8 @@ class Optimizer:
         """Change every parameter that has a gradient."""
         moved = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         made_in_step(self.parameters[i] for i in moved)
+        rate = live(self._rate)  # before a step is counted: it may be refused
         each_time(lambda: self._count(moved))
-        rate = live(self._rate)
         steps: dict[int, Any] = {}  # the number of this step, by that of the one before
         for i in moved:
             p, count = self.parameters[i], self.steps[i]

@@ -262,10 +262,12 @@ def test_what_cannot_be_trained_is_refused(leaf, array):
 def test_a_negative_rate_is_refused(make, lr, leaf):
     with pytest.raises(ValueError, match="the learning rate must be finite and not negative"):
         make([leaf([1.0])], lr)
-    optimizer = make([leaf([1.0])])
-    optimizer.lr = lr
+    p = leaf([1.0])
+    optimizer = make([p])
+    optimizer.lr, p.grad = lr, p.data
     with pytest.raises(ValueError, match="the learning rate must be finite and not negative"):
         optimizer.step()
+    assert optimizer.steps == [0]
 
 
 @pytest.mark.parametrize("make", [optim.Adam, optim.AdamW])
