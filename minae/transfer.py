@@ -20,14 +20,17 @@ def uploads(arrays: Iterable[Any]) -> Iterator[Array]:
     copying = xp.cuda.Stream(non_blocking=True)
     slots = [Slot(copying), Slot(copying)]
     coming = None
-    for number, array in enumerate(arrays):
-        slot = slots[number % 2]
-        slot.send(array)
+    try:
+        for number, array in enumerate(arrays):
+            slot = slots[number % 2]
+            slot.send(array)
+            if coming is not None:
+                yield coming.take()
+            coming = slot
         if coming is not None:
             yield coming.take()
-        coming = slot
-    if coming is not None:
-        yield coming.take()
+    finally:  # of one that nobody took: its memory is used again
+        xp.cuda.get_current_stream().wait_event(copying.record())
 
 
 class Slot:
