@@ -133,6 +133,8 @@ def warm_up(dtypes: str | Iterable[str] = ("float32", "float64")) -> None:
     dtypes = [dtypes] if isinstance(dtypes, str) else list(dtypes)
     if unknown := set(map(str, dtypes)) - {"float32", "float64"}:
         raise ValueError(f"kernels are compiled for float32 and float64, not {sorted(unknown)}")
+    if backend.name != "numpy":
+        return
     for kernel in FORMS:
         form(kernel)
     if _choice() != "reference" and not _fallen:

@@ -164,3 +164,10 @@ def test_parameters_start_as_on_numpy(numpy):
     found = numpy(nn.Linear(3, 2).weight)
     drawn = np.random.Generator(np.random.PCG64(7)).random((3, 2), dtype="f")
     np.testing.assert_allclose(found, (2 * drawn - 1) / np.sqrt(3), atol=1e-7)
+
+
+def test_nothing_is_compiled_for_the_host(monkeypatch):
+    compiler = pytest.importorskip("minae.kernels.compiler", reason="needs Numba")
+    monkeypatch.setattr(backend.xp, "RawModule", object, raising=False)
+    monkeypatch.setattr(compiler, "compile_all", lambda dtypes: pytest.fail("it compiles"))
+    minae.kernels.warm_up()
