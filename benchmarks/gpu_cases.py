@@ -352,6 +352,7 @@ KERNELS = {  # of arrays, without gradients
     "cross_entropy": ([(67, 1000), codes(1000, 67)], kernels.cross_entropy),
     "cross_entropy_gradient": ([(67,), (67, 1000), codes(1000, 67)],
         kernels.cross_entropy_gradient),
+    "matmul": ([(129, 301), (301, 67)], kernels.matmul),
     "relu": ([SHAPE], kernels.relu),
     "gate": ([SHAPE] * 2, kernels.gate),
     "erf": ([SHAPE], kernels.erf),

@@ -33,7 +33,7 @@ from . import reference
 __all__ = [
     "Unavailable", "adam", "by_definition", "conv2d", "conv2d_input", "conv2d_weight",
     "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate", "log_softmax",
-    "log_softmax_gradient", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd",
+    "log_softmax_gradient", "matmul", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd",
     "softmax", "softmax_gradient", "standardize", "standardize_gradient", "uniform", "warm_up",
 ]  # fmt: skip
 
@@ -48,7 +48,7 @@ CUDA = {  # the same for CuPy
     "nearest": "cuda.search", "prepare": "cuda.search",
     "scatter_sum": "cuda.sums",
     "conv2d": "cuda.convolution", "conv2d_input": "cuda.convolution",
-    "conv2d_weight": "cuda.convolution",
+    "conv2d_weight": "cuda.convolution", "matmul": "cuda.products",
     "softmax": "cuda.rows", "softmax_gradient": "cuda.rows", "log_softmax": "cuda.rows",
     "log_softmax_gradient": "cuda.rows", "cross_entropy": "cuda.rows",
     "cross_entropy_gradient": "cuda.rows", "standardize": "cuda.rows",
@@ -174,6 +174,11 @@ def conv2d_input(g: Any, weight: Any, bias: Any = None, **grid: Any) -> Any:
 @functools.wraps(reference.conv2d_weight)
 def conv2d_weight(x: Any, g: Any, **grid: Any) -> Any:
     return form("conv2d_weight")(x, g, **grid)
+
+
+@functools.wraps(reference.matmul)
+def matmul(x: Any, y: Any) -> Any:
+    return form("matmul")(x, y)
 
 
 @functools.wraps(reference.relu)

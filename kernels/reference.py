@@ -274,6 +274,14 @@ def check_range(codes: Array, count: int) -> None:
     check(bad, IndexError, f"a code {problem}", first)
 
 
+# --- products -----------------------------------------------------------------------------------
+
+
+def matmul(x: Array, y: Array) -> Array:
+    """``x @ y``, as NumPy's: (..., n, k) and (..., k, m) to (..., n, m); either may be (k,)."""
+    return xp.matmul(x, y)
+
+
 # --- relu and its gradient ----------------------------------------------------------------------
 
 

@@ -69,8 +69,7 @@ def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
     out = xp.exp(rows - finite(largest(rows, -1)))
     out *= (g / xp.maximum(out.sum(axis=-1), 1))[:, None]
     out[xp.arange(len(rows)), xp.where(inside, labels, 0)] -= g
-    out[~inside] = 0
-    return out.reshape(x.shape)
+    return xp.where(inside[:, None], out, 0).reshape(x.shape)
 
 
 # --- Standardization --------------------------------------------------------------------------

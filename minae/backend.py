@@ -29,7 +29,7 @@ def _choose(wanted: str) -> Any:
     from .gpu import find
 
     try:
-        return find(os.environ.get("MINAE_DEVICE", "0"), say=wanted == "auto")
+        return find(os.environ.get("MINAE_DEVICE") or "0", say=wanted == "auto")
     except ImportError as error:
         if wanted == "cupy":
             raise ImportError(f"MINAE_BACKEND=cupy, but {error}; or unset MINAE_BACKEND") from error
@@ -37,11 +37,11 @@ def _choose(wanted: str) -> Any:
         return numpy
 
 
-xp: Any = _choose(os.environ.get("MINAE_BACKEND", "numpy"))
+xp: Any = _choose(os.environ.get("MINAE_BACKEND") or "numpy")
 """The array library at work: ``numpy`` or ``cupy``, as ``MINAE_BACKEND`` says at import."""
 name: str = xp.__name__
 ndarray: Any = xp.ndarray
-device = int(os.environ.get("MINAE_DEVICE", "0")) if name == "cupy" else None
+device = int(os.environ.get("MINAE_DEVICE") or "0") if name == "cupy" else None
 
 
 class CaptureError(RuntimeError):
@@ -145,6 +145,21 @@ def beside(value: Any, target: Array) -> Array:
 def quiet() -> AbstractContextManager:
     """Let overflow and division by zero pass in silence. CuPy never warns, and has no errstate."""
     return numpy.errstate(all="ignore") if xp is numpy else nullcontext()
+
+
+def concatenate(arrays: Any, axis: int) -> Array:
+    """``arrays``, one after the other along ``axis``."""
+    if capturing.get() is None:
+        return xp.concatenate(arrays, axis)
+    # CuPy may bring a table of them from the host, which no replay would find again.
+    first, axis = arrays[0], axis % arrays[0].ndim
+    length = sum(a.shape[axis] for a in arrays)
+    shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])
+    out, start = xp.empty(shape, xp.result_type(*arrays)), 0
+    for a in arrays:
+        out[(slice(None),) * axis + (slice(start, start + a.shape[axis]),)] = a
+        start += a.shape[axis]
+    return out
 
 
 def count(codes: Array, number: int) -> Array:

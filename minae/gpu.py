@@ -15,7 +15,7 @@ def find(number: str, say: bool) -> Any:
 
     Raises ImportError, with the cure, where it cannot.
     """
-    install = 'pip install "minae[cuda13]", or for an older driver "minae[cuda12]"'
+    install = "pip install cupy-cuda13x, or for an older driver cupy-cuda12x"
     try:
         import cupy
 
@@ -28,12 +28,14 @@ def find(number: str, say: bool) -> Any:
     except Exception as error:  # CuPy's own classes
         raise ImportError(f"no CUDA device can be used ({_reason(error)}): {install}") from error
     if not count:
-        raise ImportError("no CUDA device was found: does nvidia-smi list one?")
+        cure = "does nvidia-smi list one, and does CUDA_VISIBLE_DEVICES name it?"
+        raise ImportError(f"no CUDA device was found: {cure}")
     if driver // 1000 < needed // 1000:  # 12040 is CUDA 12.4
         old, new = (f"{v // 1000}.{v % 1000 // 10}" for v in (driver, needed))
         raise ImportError(f"the driver is of CUDA {old}, CuPy of {new}: update it, or {install}")
     if not number.isdecimal() or int(number) >= count:
-        raise ImportError(f"MINAE_DEVICE={number} is no GPU here: choose one of 0 to {count - 1}")
+        here = f"choose one of 0 to {count - 1}" if count > 1 else "there is 0 alone"
+        raise ImportError(f"MINAE_DEVICE={number} is no GPU here: {here}")
     cupy.cuda.Device(int(number)).use()
     cupy.cuda.set_allocator(functools.partial(_allocate, cupy))
     if say:

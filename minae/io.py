@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from .backend import asnumpy, numbers, numpy
 from .engine import entries
+from .faults import settle
 
 FORMAT = 1  # the version of what is written here; files of an older one stay readable
 _HEADER = "minae.json"  # the member, or the metadata entry, that holds it
@@ -44,6 +45,7 @@ def save(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | Non
     for another ending, TypeError for what is no array of numbers or no JSON.
     """
     write, _ = _form(path)
+    settle()
     plain = {name: _plain(name, value) for name, value in arrays.items()}
     header = json.dumps({"format": FORMAT, "metadata": dict(metadata or {})})
     with replacing(path) as file:

@@ -14,6 +14,7 @@ from typing import Any
 from . import kernels
 from .backend import Array, asarray, asnumpy, describe, keep_memory, numpy, xp
 from .engine import stamp
+from .faults import settle
 from .replay import cleared, each_time, live, made_in_step
 from .tensor import Tensor
 
@@ -107,6 +108,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of what the optimizer remembers, as NumPy arrays by name: for a checkpoint."""
+        settle()
         state = {"lr": numpy.array(self.lr, "float64"), "steps": numpy.array(self.steps)}
         for name, arrays in self.state.items():
             state |= {f"{name}.{i}": numpy.array(asnumpy(a)) for i, a in enumerate(arrays)}

@@ -9,12 +9,15 @@ step to step must be on the device: batches are copied into place, learning rate
 from __future__ import annotations
 
 import functools
+import os
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from . import engine
 from .backend import Array, CaptureError, asarray, capturing, describe, ndarray, numpy, xp
+from .debugging import PACKAGE
 from .engine import UNCLEARED, debugged, entries, stamp, wrap
 
 WARM = 2  # calls that run as usual: they compile kernels, and start what starts with the data
@@ -37,14 +40,20 @@ def capture(step: Callable[..., Any]) -> Callable[..., Any]:
             optimizer.step()
             return loss, figures
 
-    Arguments are arrays, Tensors, or what can be a key of a dict; results are Tensors and arrays
-    in tuples, lists and dicts, copied at each call. Each new set of shapes, dtypes and other
-    arguments is captured on its own. Python code in the step runs while it is captured, and not in
-    a replay; the gradients must be cleared and made inside.
+    Arguments are arrays (of NumPy, too), Tensors, or what can be a key of a dict; results are
+    Tensors and arrays in tuples, lists and dicts, copied at each call. Each new set of shapes,
+    dtypes and other arguments is captured on its own. The gradients must be cleared and made
+    inside.
+
+    Python code in the step runs while it is captured, and not in a replay: what it decides by then
+    holds from then on. So a Module that changes between ``train()`` and ``eval()`` is captured in
+    two steps, or with its mode as an argument; buffers are changed in place (``self.mean[...] =``),
+    and parameters keep their arrays.
 
     Raises CaptureError where the step needs the host: a number read back (``item()``, ``if x > 0``,
     ``print``), a result whose shape depends on the data, a draw from a NumPy generator, an array
-    that comes from the host. Nothing has changed then but Python's own variables.
+    that comes from the host; so do kernels by their definition (``MINAE_KERNELS=reference``).
+    Nothing has changed then but Python's own variables.
     """
     if xp is numpy:
         return step
@@ -54,12 +63,15 @@ def capture(step: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if debugged():  # which reads back every result
             return step(*args, **kwargs)
+        args = tuple(map(_brought, args))
+        kwargs = {name: _brought(x) for name, x in kwargs.items()}
         key = tuple(map(_form, args)), tuple((k, _form(v)) for k, v in sorted(kwargs.items()))
         known = graphs.get(key, 0)
         if isinstance(known, int):
             if known < WARM:
+                result = step(*args, **kwargs)
                 graphs[key] = known + 1
-                return step(*args, **kwargs)
+                return result
             try:
                 known = graphs[key] = Graph(step, args, kwargs)
             except NotYet:
@@ -84,6 +96,7 @@ class Graph:
         places = iter(self.inputs)
         args = tuple(_placed(x, places) for x in args)
         kwargs = {name: _placed(kwargs[name], places) for name in sorted(kwargs)}
+        xp.get_default_memory_pool().free_all_blocks()  # the pool above takes as much anew
         stream = xp.cuda.Stream(non_blocking=True)
         stream.wait_event(xp.cuda.get_current_stream().record())
         token = capturing.set(self)
@@ -97,19 +110,25 @@ class Graph:
                         stream.end_capture()
                     raise
                 self.graph = stream.end_capture()
-        except CaptureError:
-            raise
         except Exception as error:
-            raise CaptureError(f"this step cannot be captured: {error}") from error
+            if not _of_cuda(error):
+                raise
+            where = f"{_users_line(error)}: {error}"
+            raise CaptureError(
+                f"this cannot be captured, as it waits for the device or is refused there: {where}"
+            ) from error
         finally:
             capturing.reset(token)
             self.gradients = [(leaf, leaf.grad) for leaf in self.leaves]
             for leaf in self.leaves:  # nothing has been computed yet
                 leaf.grad = None
+        self.arrays = [(tensor, tensor.array) for tensor in self.written.values()]
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         if any(leaf.grad is not None for leaf in self.leaves - self.cleared):
             raise CaptureError(UNCLEARED)
+        if any(tensor.array is not array for tensor, array in self.arrays):
+            raise CaptureError("a Tensor has another array than when the step was captured")
         given = [x for x in map(entries, _flat(args, kwargs)) if _is_array(x)]
         for place, x in zip(self.inputs, given):
             place[...] = asarray(x)
@@ -166,6 +185,26 @@ def made_in_step(leaves: Iterable[Any]) -> None:
 # --- Arguments and results -----------------------------------------------------------------------
 
 
+def _of_cuda(error: Exception) -> bool:
+    """Whether CuPy has raised it, and not the step itself."""
+    return type(error).__module__.startswith("cupy") or isinstance(error, NotImplementedError)
+
+
+def _users_line(error: Exception) -> str:
+    """The innermost line of the step that is neither minae's nor CuPy's."""
+    lines = [
+        f"{frame.filename}:{frame.lineno}: {frame.line}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(PACKAGE) and f"{os.sep}cupy" not in frame.filename
+    ]
+    return lines[-1] if lines else "in the step"
+
+
+def _brought(x: Any) -> Any:
+    """An argument, brought from the host where it is an array there."""
+    return asarray(x) if isinstance(x, numpy.ndarray) else x
+
+
 def _is_array(x: Any) -> bool:
     return isinstance(x, (ndarray, numpy.ndarray))
 
@@ -181,7 +220,8 @@ def _form(x: Any) -> Any:
         hash(x)
     except TypeError:
         raise CaptureError(
-            f"a captured step takes arrays, Tensors and plain values, not {describe(x)}"
+            f"a captured step takes arrays, Tensors and plain values, not {describe(x)}: "
+            "minae.xp.asarray makes an array of it"
         ) from None
     return type(x), x  # for 1 == True
 

@@ -119,6 +119,8 @@ class Tensor:
 
     def item(self) -> float | int | bool:
         """The one entry as a Python number."""
+        if not faults.DEFERRED:
+            return self.array.item()
         array = self.numpy() if self.dtype.kind in "iu" else faults.fetch(self.array)[0]
         return array.item()
 

@@ -297,9 +297,9 @@ def test_a_graph_computes_anew_into_the_same_arrays(x):
         view += 1
         rows[index, index] = 0.5
         products = cupy.empty((2, 4), "f4")
-        cupy.matmul(view, rows, out=products[:, 1:])
+        cupy.add(rows, rows[::-1], out=products[:, 1:])
         top = rows.max(axis=1)
-        return rows, view, products[:, 1:], cupy.concatenate([top, top])
+        return rows, view, products[:, 1:], cupy.tile(top, 2)
 
     def plain(host, index, state):
         rows = host[index] * 2 - 1
@@ -320,8 +320,18 @@ def test_a_graph_computes_anew_into_the_same_arrays(x):
         np.testing.assert_allclose(state.get(), want, rtol=1e-6)
         np.testing.assert_allclose(rows.get(), wanted_rows, rtol=1e-6)
         assert view.tolist() == rows.T[1:].tolist() and rows.data.ptr == at
-        assert products.tolist() == (view @ rows).tolist()
+        assert products.tolist() == (rows + rows[::-1]).tolist()
         assert joined.tolist() == 2 * rows.max(axis=1).tolist()
+
+
+@pytest.mark.parametrize("action", [
+    lambda x: x @ x.T, lambda x: cupy.dot(x, x.T), lambda x: cupy.einsum("ij,ij->i", x, x),
+    lambda x: cupy.concatenate([x, x]), lambda x: cupy.stack([x, x]),
+])  # fmt: skip
+def test_a_capture_calls_no_cublas_and_brings_no_table(x, action):
+    with pytest.raises((NotImplementedError, cuda.CUDARuntimeError)):
+        captured(action, x)
+    assert cupy.einsum("ij->i", x).tolist() == x.sum(axis=1).tolist()
 
 
 def test_a_graph_reads_and_writes_pinned_memory(x):

@@ -11,7 +11,7 @@ from typing import Any
 
 import minae.ops as ops
 
-from ..backend import expect, numpy, xp
+from ..backend import asarray, expect, numpy, xp
 from .checks import floats, steps
 
 
@@ -76,8 +76,11 @@ def _average(
         sizes = last - (first if include else numpy.maximum(first, 0))
         padded = _padded(x, axis, margin, end, 0.0)
         total = ops.sum_windows(padded, axis=axis, size=size, stride=step)
-        share = xp.asarray(1 / sizes, x.dtype).reshape(count, *(1,) * (len(x.shape) - 1 - axis))
-        x = total * share
+        if (sizes == size).all():
+            x = total / size
+        else:
+            share = asarray(1 / sizes, x.dtype)
+            x = total * share.reshape(count, *(1,) * (len(x.shape) - 1 - axis))
     return x
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..backend import Array, asarray, asnumpy, beside, describe, ndarray, numpy
 from ..engine import entries, stamp
+from ..faults import settle
 from ..tensor import Tensor
 
 ARRAYS = (ndarray, numpy.ndarray)  # one and the same on NumPy
@@ -96,6 +97,7 @@ class Module:
 
         Raises ValueError where two have one name, as ``{"b.c": x, "b": {"c": y}}`` would.
         """
+        settle()
         return {name: numpy.array(asnumpy(entries(x))) for name, x in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

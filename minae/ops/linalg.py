@@ -6,7 +6,8 @@ import math
 import string
 from typing import Any
 
-from ..backend import xp
+from .. import kernels
+from ..backend import ndarray, not_captured, numpy, xp
 from ..engine import elementwise, primitive
 from .shape import broadcast_to, getitem, reshape, sum_to, transpose
 
@@ -24,11 +25,18 @@ def _rows(x):
     return reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+def product(x, y):
+    """``x @ y`` of arrays, by the kernel where that is more than this; of Tensors the op."""
+    if xp is numpy or type(x) is not ndarray or type(y) is not ndarray:
+        return x @ y
+    return kernels.matmul(x, y)
+
+
 def _left(g, x, y):
     if y.ndim == 1:
         return _column(g) * y
     if g.ndim == 2 and x.ndim == 2:
-        return g @ y.swapaxes(0, 1)
+        return product(g, y.swapaxes(0, 1))
     return matmul(_row(g) if x.ndim == 1 else g, y.swapaxes(-1, -2))
 
 
@@ -36,10 +44,10 @@ def _right(g, x, y):
     if x.ndim == 1:
         return x * g if y.ndim == 1 else _column(x) * _row(g)
     if y.ndim == 1:
-        return _rows(x).swapaxes(0, 1) @ reshape(g, shape=(math.prod(g.shape),))
+        return product(_rows(x).swapaxes(0, 1), reshape(g, shape=(math.prod(g.shape),)))
     if y.ndim == 2 and x.ndim > 2:  # one product, not one for each matrix of the batch
-        return _rows(x).swapaxes(0, 1) @ _rows(g)
-    return x.swapaxes(-1, -2) @ g
+        return product(_rows(x).swapaxes(0, 1), _rows(g))
+    return product(x.swapaxes(-1, -2), g)
 
 
 @elementwise(x=_left, y=_right)  # the axes before the last two broadcast
@@ -49,8 +57,8 @@ def matmul(x, y):
     Either may be (k,), as in NumPy; then its other axis is missing in the result, too.
     """
     if y.ndim == 2 and x.ndim > 2:  # one product, here and in the rules
-        return (_rows(x) @ y).reshape(*x.shape[:-1], y.shape[-1])
-    return x @ y
+        return product(_rows(x), y).reshape(*x.shape[:-1], y.shape[-1])
+    return product(x, y)
 
 
 # --- Einstein's summation --------------------------------------------------------------------
@@ -123,4 +131,6 @@ def _contract(g, needed, inputs, output, *operands):
 
 @primitive(joint=_contract)
 def _einsum(*arrays, inputs, output):
+    if len(arrays) > 1:
+        not_captured("call einsum with several operands (write it with matmul and sums)")
     return xp.einsum(f"{','.join(inputs)}->{output}", *arrays, optimize=True)

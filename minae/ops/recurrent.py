@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..backend import xp
 from ..engine import primitive
 from .elementwise import sigmoid, tanh
-from .linalg import _rows
+from .linalg import _rows, product
 from .reduction import sum
 from .shape import concatenate, getitem, reshape, stack
 
@@ -29,7 +29,7 @@ def _before(states, first):
 
 def _outer(x, g):
     """The gradient of a weight: the sum of outer products over all steps and rows."""
-    return _rows(x).swapaxes(0, 1) @ _rows(g)
+    return product(_rows(x).swapaxes(0, 1), _rows(g))
 
 
 # --- LSTM ------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
     size, steps = hidden.shape[1], projected.shape[0]
     states, cells = _part(out, 0, size), _part(out, 1, size)
     states_before, cells_before = _before(states, hidden), _before(cells, cell)
-    gates = projected + states_before @ weight
+    gates = projected + product(states_before, weight)
     i, f = sigmoid(_part(gates, 0, size)), sigmoid(_part(gates, 1, size))
     c, o = tanh(_part(gates, 2, size)), sigmoid(_part(gates, 3, size))
     squashed = tanh(cells)
@@ -58,7 +58,7 @@ def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
         carried = g_cell[t] + carried + state * cell_by_state[t]
         thrice = concatenate(carried, carried, carried, axis=1)
         pulled.append(concatenate(thrice * by_cell[t], state * by_state[t], axis=1))
-        state = pulled[-1] @ back
+        state = product(pulled[-1], back)
         carried = carried * f[t]
     pulled = stack(pulled[::-1])
     return (
@@ -81,7 +81,7 @@ def lstm(projected, weight, hidden, cell):
     dtype = xp.result_type(projected, weight, hidden, cell)
     out = xp.empty((steps, batch, 2 * size), dtype)
     for t in range(steps):
-        gates = hidden @ weight
+        gates = product(hidden, weight)
         gates += projected[t]
         candidate = xp.tanh(gates[:, 2 * size : 3 * size])
         gates = sigmoid(gates)
@@ -98,7 +98,7 @@ def lstm(projected, weight, hidden, cell):
 def _pull_gru(g, needed, projected, weight, bias, hidden, out):
     size, steps = hidden.shape[1], projected.shape[0]
     before = _before(out, hidden)
-    by_state = before @ weight + bias
+    by_state = product(before, weight) + bias
     r = sigmoid(_part(projected, 0, size) + _part(by_state, 0, size))
     z = sigmoid(_part(projected, 1, size) + _part(by_state, 1, size))
     candidate = _part(by_state, 2, size)
@@ -113,7 +113,7 @@ def _pull_gru(g, needed, projected, weight, bias, hidden, out):
         state = g[t] + state
         pulled.append(state)
         pull = concatenate(state * to_r[t], state * to_z[t], state * to_candidate[t], axis=1)
-        state = state * z[t] + pull @ back
+        state = state * z[t] + product(pull, back)
     states = stack(pulled[::-1])
     gates = concatenate(states * to_r, states * to_z, axis=-1)
     by_state = concatenate(gates, states * to_candidate, axis=-1)
@@ -136,7 +136,7 @@ def gru(projected, weight, bias, hidden):
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     out = xp.empty((steps, batch, size), xp.result_type(projected, weight, bias, hidden))
     for t in range(steps):
-        by_state = hidden @ weight
+        by_state = product(hidden, weight)
         by_state += bias
         gates = sigmoid(projected[t, :, : 2 * size] + by_state[:, : 2 * size])
         reset, update = gates[:, :size], gates[:, size:]

@@ -10,7 +10,8 @@ import operator
 import minae.engine as engine
 import minae.kernels as kernels
 
-from ..backend import add_at, ndarray, operand, xp
+from .. import backend
+from ..backend import add_at, capturing, ndarray, not_captured, operand, xp
 from ..engine import primitive
 
 
@@ -65,6 +66,7 @@ def plain_index(index):
     if type(index) is tuple:
         return tuple(plain_index(list(p) if type(p) is tuple else p) for p in index)
     if type(index) is list:
+        not_captured("index by a list (make it an array of the device before)")
         return xp.asarray(index, dtype=None if index else int)
     index = engine.entries(index)
     return operand(index) if hasattr(index, "shape") and type(index) is not ndarray else index
@@ -135,7 +137,7 @@ def _slices(g, shapes, axis):
 @primitive(joint=_slices)
 def concatenate(*arrays, axis=0):
     """A sequence of arrays, one after the other along ``axis``."""
-    return xp.concatenate(arrays, operator.index(axis))
+    return backend.concatenate(arrays, operator.index(axis))
 
 
 def _layers(g, shapes, axis):
@@ -146,4 +148,6 @@ def _layers(g, shapes, axis):
 @primitive(joint=_layers)
 def stack(*arrays, axis=0):
     """A sequence of arrays of one shape, along a new ``axis``."""
-    return xp.stack(arrays, axis)
+    if capturing.get() is None:
+        return xp.stack(arrays, axis)
+    return backend.concatenate([xp.expand_dims(a, axis) for a in arrays], axis)

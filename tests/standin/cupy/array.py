@@ -213,6 +213,7 @@ def run(function, *args, **options):
     hosts = [_host(a, given) for a in args]
     named = {name: _host(a, given) for name, a in options.items()}
     if stream.captured is not None:
+        stream.refuse(function, len(given))
         for each in given:
             whole = each if each.base is None else each.base
             stream.touch(whole._host, whole._memory.mem)

@@ -211,6 +211,17 @@ class Stream:
         if self.captured is not None and memory.pool is not _pool:
             self._made.append(array)
 
+    def refuse(self, function, count):
+        """Of CuPy's functions, those that call cuBLAS cannot be captured, and those that join
+        arrays may bring a table of these from the host."""
+        if function in (numpy.matmul, numpy.dot, numpy.tensordot, numpy.inner) or (
+            function is numpy.einsum and count > 1
+        ):
+            self.broken = True
+            raise NotImplementedError("calling cuBLAS API during stream capture")
+        if function in (numpy.concatenate, numpy.stack) and count > 1:
+            refuse_in_capture()
+
     def is_capturing(self):
         return self.captured is not None
 
