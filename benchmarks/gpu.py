@@ -725,6 +725,9 @@ def main():
         try:
             STAGES[name](run)
         except Exception as error:  # the other stages may do
+            if name == "machine" and "ImportError: " in str(error):  # then none will do
+                print(str(error).strip().splitlines()[-1])
+                return 2
             failed.append(name)
             print(f"FAILED: {error}" if isinstance(error, Failed) else f"FAILED: {error!r}")
         print(TABLES[name](run.figures) or "")

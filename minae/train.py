@@ -33,6 +33,8 @@ def fit(
 ) -> None:
     """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``images``.
 
+    A number may be a Tensor or array of one entry: those are read together, once a step. On a GPU
+    the step is captured (see ``minae.capture``), and a loss that is no number found after it.
     Images are bytes, or floats in [0, 1]; a batch is ``batch_size`` of them as floats in [0, 1], in
     an order that ``seed`` decides: see ``data.batches``. The ``optimizer`` holds the parameters of
     ``model``. Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or
