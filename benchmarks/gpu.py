@@ -711,6 +711,11 @@ def main():
     options = parser.parse_args()
     if options.worker:
         return serve(options.worker, options.small)
+    usable = subprocess.run([sys.executable, "-c", "import minae"], capture_output=True, text=True,
+                            cwd=ROOT, env=os.environ | {"MINAE_BACKEND": "cupy"})  # fmt: skip
+    if usable.returncode:
+        print(usable.stderr.strip().splitlines()[-1], file=sys.stderr)
+        return 2
     os.environ["MINAE_BACKEND"] = "numpy"  # of this process, which looks at the processor
     run = SimpleNamespace(small=options.small, flags=["--small"] * options.small, figures={},
                           machine=harness.machine(), end=1e9)  # fmt: skip
@@ -725,9 +730,6 @@ def main():
         try:
             STAGES[name](run)
         except Exception as error:  # the other stages may do
-            if name == "machine" and "ImportError: " in str(error):  # then none will do
-                print(str(error).strip().splitlines()[-1])
-                return 2
             failed.append(name)
             print(f"FAILED: {error}" if isinstance(error, Failed) else f"FAILED: {error!r}")
         print(TABLES[name](run.figures) or "")
