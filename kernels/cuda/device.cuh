@@ -44,6 +44,19 @@ __device__ inline unsigned round_tf32(float x) {
     return bits;
 }
 
+// A number as a double, and back. CuPy compiles with -ftz=true, by which a denormal float would
+// become 0 on the way; not by an instruction that is written out.
+__device__ inline double widen(float x) {
+    double y;
+    asm("cvt.f64.f32 %0, %1;" : "=d"(y) : "f"(x));
+    return y;
+}
+__device__ inline double widen(double x) { return x; }
+__device__ inline void narrow(double x, float& y) {
+    asm("cvt.rn.f32.f64 %0, %1;" : "=f"(y) : "d"(x));
+}
+__device__ inline void narrow(double x, double& y) { y = x; }
+
 // Start to copy 16 bytes into shared memory; where not `inside`, zeros. Both are aligned to 16.
 // Cards before sm_80 do not start: they copy.
 __device__ inline void copy_async(void* to, const void* from, bool inside = true) {

@@ -360,7 +360,7 @@ __device__ inline double distance(const T* z, const T* e, int dims, bool wide) {
         Four<T> x = four(z, d, dims, wide), y = four(e, d, dims, wide);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            double difference = __dsub_rn(x.x[i], y.x[i]);
+            double difference = __dsub_rn(widen(x.x[i]), widen(y.x[i]));
             total = __dadd_rn(total, __dmul_rn(difference, difference));
         }
     }
@@ -453,7 +453,7 @@ __device__ inline void decide(
     settle(waiting);
     if (lane < 8 && row < rows) {
         codes[row] = code;
-        distances[row] = code < 0 ? T(__int_as_float(0x7fffffff)) : T(best);
+        narrow(code < 0 ? __longlong_as_double(-1) : best, distances[row]);  // -1 is a NaN
     }
 }
 

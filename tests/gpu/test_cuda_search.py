@@ -17,17 +17,26 @@ def search(request, cuda, monkeypatch):
     return module
 
 
+def definition(z, e):
+    """By NumPy, whatever the library: to CuPy's own kernels denormal floats are 0."""
+    total, dtype = np.zeros((*z.shape[:-1], len(e))), np.result_type(z, e)
+    with np.errstate(over="ignore"):
+        for d in range(e.shape[1]):
+            total += (z[..., d, None].astype("f8") - e[:, d].astype("f8")) ** 2
+        return total.argmin(axis=-1), total.min(axis=-1).astype(dtype)
+
+
 @pytest.fixture
 def check(search, array, numpy):
-    """``check(vectors, codebook)``: the search finds what the reference does, to the bit."""
+    """``check(vectors, codebook)``: the search finds what the definition does, to the bit."""
 
     def compare(vectors, codebook):
         if search.TENSOR and np.result_type(vectors, codebook) == np.float64:
             return  # which the tensor cores leave to the other screen
-        z, e = array(vectors), array(codebook)
-        for ours, theirs in zip(search.nearest(z, e), reference.nearest(z, e), strict=True):
+        found = search.nearest(array(vectors), array(codebook))
+        for ours, theirs in zip(found, definition(vectors, codebook), strict=True):
             assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-            np.testing.assert_array_equal(numpy(ours), numpy(theirs))
+            np.testing.assert_array_equal(numpy(ours), theirs)
 
     return compare
 

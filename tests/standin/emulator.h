@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <vector>
+#include <xmmintrin.h>
 
 #define __device__
 #define __host__
@@ -182,15 +183,21 @@ inline const char* block(bool backwards) {
     return wrong;
 }
 
-inline const char* launch(dim3 grid, dim3 threads, bool backwards, std::function<void()> call) {
+// CuPy compiles with -ftz=true: denormal floats count as 0, in kernels of doubles alone they do not.
+inline const char* launch(
+    dim3 grid, dim3 threads, bool backwards, bool flush, std::function<void()> call
+) {
     gridDim = grid, blockDim = threads, body = call;
-    unsigned blocks = grid.x * grid.y * grid.z;
-    for (unsigned b = 0; b < blocks; b++) {
+    unsigned blocks = grid.x * grid.y * grid.z, mode = _mm_getcsr();
+    const char* error = nullptr;
+    if (flush) _mm_setcsr(mode | 0x8040);  // of results, and of operands
+    for (unsigned b = 0; b < blocks && !error; b++) {
         unsigned i = backwards ? blocks - 1 - b : b;
         blockIdx = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
-        if (const char* error = block(backwards)) return error;
+        error = block(backwards);
     }
-    return nullptr;
+    _mm_setcsr(mode);
+    return error;
 }
 
 inline float tf32(unsigned bits) { float x; bits &= ~0x1fffu; memcpy(&x, &bits, 4); return x; }
@@ -346,6 +353,18 @@ inline unsigned emulated_bf16(float x) {
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 inline unsigned round_bf16(float low, float high) { return emulated_bf16(low) | emulated_bf16(high) << 16; }
+// Of integers, for a denormal float is 0 to the instructions here.
+inline double widen(float x) {
+    unsigned bits = __float_as_uint(x), rest = bits & 0x7fffffff;
+    return rest >> 23 ? (double)x : std::copysign((int)rest * 0x1p-149, bits >> 31 ? -1.0 : 1.0);
+}
+inline double widen(double x) { return x; }
+inline void narrow(double x, float& y) {
+    y = x;
+    if (std::abs(x) < 0x1p-126)
+        y = __uint_as_float((unsigned)std::nearbyint(std::abs(x) * 0x1p149) | std::signbit(x) << 31);
+}
+inline void narrow(double x, double& y) { y = x; }
 inline unsigned round_tf32(float x) { return std::isfinite(x) ? (__float_as_uint(x) + 0x1000) & ~0x1fffu : __float_as_uint(x); }
 inline void copy_async(void* to, const void* from, bool inside = true) { emulator::copy(to, inside ? from : nullptr, 16); }
 template <class T>
