@@ -54,9 +54,9 @@ __device__ inline void sum(
     const T* values, const int* order, const int* sorted, long long rows, int columns, int count,
     T* out, T* later, int* later_codes
 ) {
-    long long piece = (long long)blockIdx.x * WARPS + threadIdx.x / 32;
+    int strips = (columns + 31) / 32, column = blockIdx.x % strips * 32 + threadIdx.x % 32;
+    long long piece = (long long)(blockIdx.x / strips) * WARPS + threadIdx.x / 32;
     long long begin = piece * PIECE, end = min(begin + PIECE, rows);
-    int column = blockIdx.y * 32 + threadIdx.x % 32;
     if (begin >= rows || column >= columns) return;
     bool before = begin > 0 && sorted[begin - 1] == sorted[begin];
     bool after = end < rows && sorted[end] == sorted[end - 1];

@@ -40,7 +40,7 @@ def scatter_sum(values: Any, codes: Any, count: int) -> Any:
     while left:
         pieces = -(-left // PIECE)
         later = xp.empty((2 * pieces, columns), values.dtype), xp.empty(2 * pieces, xp.int32)
-        grid = (-(-pieces // WARPS), -(-columns // 32))
+        grid = (-(-pieces // WARPS) * -(-columns // 32),)  # of two sides, one would be limited
         add(grid, (THREADS,), (values, order, ordered, left, columns, count, out, *later))
         (values, ordered), order = later, 0  # no order: as they stand
         left = 2 * pieces if pieces > 1 else 0

@@ -107,6 +107,13 @@ def test_any_shape_layout_and_dtype(sums, array, numpy):
         assert out.shape == (count, shape[1]) and not numpy(out).any()
 
 
+def test_rows_of_millions_of_columns(sums, array, numpy):
+    """Such as whole images: a grid has 65535 blocks at most along its second side."""
+    values = np.arange(2 * 2_100_000, dtype="f4").reshape(2, -1) % 100
+    out = sums.scatter_sum(array(values), array(np.array([1, 1])), 2)
+    np.testing.assert_array_equal(numpy(out), [0 * values[0], values.sum(axis=0)])
+
+
 def test_errors_are_those_of_the_reference(sums, array):
     values, outside = np.ones((2000, 2), "f4"), np.zeros(2000, int)
     outside[[-3, -2]] = 5, -1
