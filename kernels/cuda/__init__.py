@@ -47,6 +47,12 @@ def module(name: str, *options: str) -> Any:
     return SimpleNamespace(get_function=functools.cache(compiled.get_function))
 
 
+@functools.cache
+def tensor_cores() -> bool:
+    """Whether the card's take bf16 and TF32: from Ampere on."""
+    return not hasattr(xp, "cuda") or int(xp.cuda.Device().compute_capability) >= 80
+
+
 def grid(size: int) -> tuple[int]:
     """As many blocks as give each of ``size`` a thread."""
     return (-(-size // THREADS),)

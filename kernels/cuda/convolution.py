@@ -13,7 +13,7 @@ from minae.backend import xp
 
 from .. import patches
 from ..patches import Grid, Pair
-from . import module
+from . import module, tensor_cores
 
 FORWARD, INPUT, WEIGHT = range(3)  # the kernel's KIND
 TILES = [  # rows and columns of a block, and of each of its four warps
@@ -131,7 +131,7 @@ def _address(x: Any) -> int:
 @functools.cache
 def _products(dtype: str) -> int:
     """How often the tensor cores multiply for one product: see the kernel's PRODUCTS."""
-    if dtype == "d" or (hasattr(xp, "cuda") and int(xp.cuda.Device().compute_capability) < 80):
+    if dtype == "d" or not tensor_cores():
         return 0
     return 1 if os.environ.get("MINAE_TF32") == "1" else 3
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from minae.backend import xp
 
-from .. import Unavailable, reference
-from . import module
+from .. import reference
+from . import module, tensor_cores
 
 THREADS, WARPS = 256, 8
 GROUP, BLOCK = 32, 128  # codewords whose scores are kept as one; that are packed together
@@ -41,11 +41,8 @@ class Prepared(reference.Prepared):
     @functools.cached_property
     def packed(self) -> Screen:
         dims = self.shape[1]
-        if self.dtype == xp.float32 and dims in TENSOR:
-            try:
-                return self._bf16(-(-dims // GROUP))
-            except Unavailable:  # the card is older than such tensor cores
-                pass
+        if self.dtype == xp.float32 and dims in TENSOR and tensor_cores():
+            return self._bf16(-(-dims // GROUP))
         name, rows = ("float", 128) if self.dtype == xp.float32 else ("double", 64)
         return self._pack(module("search"), name, rows, (dims + 1) * BLOCK, self.dtype)
 
