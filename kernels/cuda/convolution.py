@@ -21,7 +21,7 @@ TILES = [  # rows and columns of a block, and of each of its four warps
 ]  # fmt: skip
 THREADS = 128
 SLOTS = 132  # blocks at once; the same on every card, for sums must not depend on it
-LARGEST = 2**31 - 1  # of what the kernel counts in 32 bits
+LARGEST = 2**31 - 256  # of what the kernel counts in 32 bits, up to a tile too far
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, *, relu: bool = False, **where: Any) -> Any:

@@ -13,6 +13,7 @@ from .. import reference
 from . import THREADS, module, suffix
 
 SHORT = 1024  # entries of a row that is one warp's
+LONGEST = 2**31 - 4096  # that the kernels count in 32 bits, up to a step too far
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
@@ -92,8 +93,10 @@ def _length(axis: Any, *arrays: Array) -> int:
     ):  # fmt: skip
         return 0
     last = range(first.ndim - len(axes), first.ndim)
-    rows = sorted(a + first.ndim * (a < 0) for a in axes) == list(last)
-    return math.prod(first.shape[a] for a in last) if rows else 0
+    if last.start < 0 or sorted(a + first.ndim * (a < 0) for a in axes) != list(last):
+        return 0
+    length = math.prod(first.shape[a] for a in last)
+    return length if length <= LONGEST else 0
 
 
 def _rows(

@@ -105,6 +105,15 @@ def test_the_tile_suits_the_shape():
     assert chosen(convolution.WEIGHT, 1024, *body)[2] > 8
 
 
+def test_what_32_bits_cannot_count_is_not_the_kernels():
+    """A tile's last rows, which lie past the end, are counted too."""
+    for pixels in (2**31 - 300, 2**31 - 100):
+        sizes = convolution.Sizes(pixels, 1, 1, 1, 1, 1, 1, *[1] * 4, 0, 0, 1, 1, 1)
+        for kind in range(3):
+            plan = convolution._plan(kind, sizes, "f", True, 3)
+            assert (plan is None) == (pixels == 2**31 - 100)
+
+
 def test_sums_over_many_pixels_keep_their_accuracy(ours):
     x, g = abs(np.random.default_rng(0).standard_normal((2, 32, 28, 28, 8))).astype("f4")
     exact = np.einsum("nijc,nijd->cd", x.astype("f8"), g.astype("f8"))

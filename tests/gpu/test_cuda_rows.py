@@ -152,6 +152,14 @@ def test_the_last_axes_are_rows_and_others_go_to_the_reference(cuda, array, nump
             np.testing.assert_allclose(numpy(got), numpy(want), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="axis 4 is out of bounds"):
         rows.softmax(x, 4)
+    assert float(rows.softmax(x[:1, 0, 0, 0].reshape(()))) == 1
+
+
+def test_a_row_longer_than_32_bits_count_goes_to_the_reference(cuda, array):
+    rows, one = cuda("rows"), array(np.zeros(1))
+    for length in (2**31 - 4097, 2**31 - 1, 2**32 + 5):
+        row = rows.xp.broadcast_to(one, (1, length))
+        assert rows._length(-1, row) == (length if length < 2**31 - 4096 else 0)
 
 
 @DTYPES
