@@ -35,7 +35,7 @@ def test_nvcc_compiles(name, options, card, tmp_path):
     file = tmp_path / f"{name}.cu"
     file.write_text(cuda.source(name))
     out = ["-cubin", "-o", str(tmp_path / "out"), str(file)]
-    command = ["nvcc", "-std=c++17", f"-arch={card}", "-Xptxas", "-v", *options, *out]
+    command = ["nvcc", "-std=c++17", "-ftz=true", f"-arch={card}", "-Xptxas", "-v", *options, *out]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     spilled = [line for line in done.stderr.splitlines() if "spill" in line]
@@ -60,7 +60,7 @@ def test_nvrtc_compiles(nvrtc, name, options, card="sm_90"):
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     text = cuda.source(name).encode()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, b"x.cu", 0, None, None) == 0
-    given = [o.encode() for o in ("-std=c++17", f"-arch={card}", *options)]
+    given = [o.encode() for o in ("-std=c++17", "-ftz=true", f"-arch={card}", *options)]
     status = nvrtc.nvrtcCompileProgram(program, len(given), (ctypes.c_char_p * len(given))(*given))
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
