@@ -94,7 +94,7 @@ __device__ inline void copy_commit() {
 template <int N>
 __device__ inline void copy_wait() {
 #if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;" ::"n"(N));
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");  // no read moves before it
 #endif
 }
 
