@@ -698,6 +698,13 @@ TABLES = {"machine": kernels_table, "agreement": agreement_table, "mnist": mnist
 # --- The run -------------------------------------------------------------------------------------
 
 
+def unusable():
+    """Why nothing here can be measured, in a line; None on a machine with a GPU."""
+    done = subprocess.run([sys.executable, "-c", "import minae"], capture_output=True, text=True,
+                          cwd=ROOT, env=os.environ | {"MINAE_BACKEND": "cupy"})  # fmt: skip
+    return done.stderr.strip().splitlines()[-1] if done.returncode else None
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -711,10 +718,8 @@ def main():
     options = parser.parse_args()
     if options.worker:
         return serve(options.worker, options.small)
-    usable = subprocess.run([sys.executable, "-c", "import minae"], capture_output=True, text=True,
-                            cwd=ROOT, env=os.environ | {"MINAE_BACKEND": "cupy"})  # fmt: skip
-    if usable.returncode:
-        print(usable.stderr.strip().splitlines()[-1], file=sys.stderr)
+    if reason := unusable():
+        print(reason, file=sys.stderr)
         return 2
     os.environ["MINAE_BACKEND"] = "numpy"  # of this process, which looks at the processor
     run = SimpleNamespace(small=options.small, flags=["--small"] * options.small, figures={},

@@ -7,7 +7,7 @@ import string
 from typing import Any
 
 from .. import kernels
-from ..backend import ndarray, not_captured, numpy, xp
+from ..backend import ON_HOST, ndarray, not_captured, xp
 from ..engine import elementwise, primitive
 from .shape import broadcast_to, getitem, reshape, sum_to, transpose
 
@@ -27,7 +27,7 @@ def _rows(x):
 
 def product(x, y):
     """``x @ y`` of arrays, by the kernel where that is more than this; of Tensors the op."""
-    if xp is numpy or type(x) is not ndarray or type(y) is not ndarray:
+    if ON_HOST or type(x) is not ndarray or type(y) is not ndarray:
         return x @ y
     return kernels.matmul(x, y)
 
