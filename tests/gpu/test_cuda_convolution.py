@@ -149,8 +149,9 @@ def test_tf32_is_less_exact_and_for_those_who_ask(ours, definition, monkeypatch)
 
     case = plain("f4", 12, 20, relu=True, stride=(2, 1))
     check(case, trio(), definition)
-    monkeypatch.setenv("MINAE_TF32", "1")
-    found = trio()
+    with monkeypatch.context() as changed:
+        changed.setenv("MINAE_TF32", "1")
+        found = trio()
     convolution._products.cache_clear()
     check(case, found, definition, 1e-3)
     for k in range(3):
