@@ -41,7 +41,6 @@ xp: Any = _choose(os.environ.get("MINAE_BACKEND") or "numpy")
 """The array library at work: ``numpy`` or ``cupy``, as ``MINAE_BACKEND`` says at import."""
 name: str = xp.__name__
 ndarray: Any = xp.ndarray
-ON_HOST = xp is numpy
 device = int(os.environ.get("MINAE_DEVICE") or "0") if name == "cupy" else None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from . import engine
+from . import engine, kernels
 from .backend import Array, CaptureError, asarray, capturing, describe, ndarray, numpy, xp
 from .debugging import PACKAGE
 from .engine import UNCLEARED, debugged, entries, stamp, wrap
@@ -145,6 +145,14 @@ class Graph:
 
 
 # --- For what a step consists of -----------------------------------------------------------------
+
+
+def product(x: Any, y: Any) -> Any:
+    """``x @ y``, as ops and their rules write it. Of arrays on a device it is a kernel: CuPy's own
+    is cuBLAS's, which cannot be captured."""
+    if xp is numpy or type(x) is not ndarray or type(y) is not ndarray:
+        return x @ y
+    return kernels.matmul(x, y)
 
 
 def live(read: Callable[[], float]) -> Any:

@@ -6,9 +6,9 @@ import math
 import string
 from typing import Any
 
-from .. import kernels
-from ..backend import ON_HOST, ndarray, not_captured, xp
+from ..backend import not_captured, xp
 from ..engine import elementwise, primitive
+from ..replay import product
 from .shape import broadcast_to, getitem, reshape, sum_to, transpose
 
 
@@ -23,13 +23,6 @@ def _row(g):
 def _rows(x):
     """All axes but the last as one."""
     return reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def product(x, y):
-    """``x @ y`` of arrays, by the kernel where that is more than this; of Tensors the op."""
-    if ON_HOST or type(x) is not ndarray or type(y) is not ndarray:
-        return x @ y
-    return kernels.matmul(x, y)
 
 
 def _left(g, x, y):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from ..backend import xp
 from ..engine import primitive
+from ..replay import product
 from .elementwise import sigmoid, tanh
-from .linalg import _rows, product
+from .linalg import _rows
 from .reduction import sum
 from .shape import concatenate, getitem, reshape, stack
 
