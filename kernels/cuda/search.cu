@@ -57,7 +57,8 @@ __device__ inline void mean(const T* codebook, int size, int dims, T* centre, do
     int y = threadIdx.x / 32, x = threadIdx.x % 32, d = blockIdx.x * 32 + x;
     int step = (size + 255) / 256, count = (size + step - 1) / step;
     double sum = 0;
-    for (int n = y; d < dims && n < count; n += WARPS) sum += codebook[(long long)n * step * dims + d];
+    for (int n = y; d < dims && n < count; n += WARPS)
+        sum += codebook[(long long)n * step * dims + d];
     sums[y][x] = sum;
     __syncthreads();
     if (y == 0 && d < dims) {
@@ -188,7 +189,8 @@ __device__ inline void screen_own(
 #pragma unroll
                 for (int i = 0; i < ROWS; i++)
 #pragma unroll
-                    for (int j = 0; j < 8; j++) score[i][j] += a[i / 4].x[i % 4] * b[j / 4].x[j % 4];
+                    for (int j = 0; j < 8; j++)
+                        score[i][j] += a[i / 4].x[i % 4] * b[j / 4].x[j % 4];
             }
         }
 #pragma unroll
@@ -196,7 +198,8 @@ __device__ inline void screen_own(
             long long row = first + y * ROWS + i;
 #pragma unroll
             for (int j = 0; j < 8; j += 4) {  // eight threads share a group
-                T low = min(min(score[i][j], score[i][j + 1]), min(score[i][j + 2], score[i][j + 3]));
+                T low = min(score[i][j], score[i][j + 1]);
+                low = min(low, min(score[i][j + 2], score[i][j + 3]));
                 for (int n = 1; n < 8; n *= 2) low = min(low, __shfl_xor_sync(WARP, low, n));
                 long long group = row / 8 * 4 * blocks + 4 * block + j / 2 + x / 8;
                 if (x % 8 == 0) minima[group * 8 + row % 8] = low;
@@ -334,7 +337,8 @@ __device__ inline float rescan(
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 products[turn] += a[i / 2].x[i % 2 * 2] * __uint_as_float(pairs[i] << 16);
-                products[turn] += a[i / 2].x[i % 2 * 2 + 1] * __uint_as_float(pairs[i] & 0xffff0000u);
+                float high = __uint_as_float(pairs[i] & 0xffff0000u);
+                products[turn] += a[i / 2].x[i % 2 * 2 + 1] * high;
             }
         }
     }
@@ -347,7 +351,8 @@ __device__ inline float rescan(
         if (lane / 8 == turn) mine = sum;
     }
     k += lane;
-    return ((const float*)packed)[(long long)record_of(k) * RECORD + PAIRS * 128 + column_of(k)] - mine;
+    const float* halves = (const float*)packed + (long long)record_of(k) * RECORD + PAIRS * 128;
+    return halves[column_of(k)] - mine;
 }
 
 #endif
@@ -382,7 +387,8 @@ __device__ inline void decide(
     __shared__ int2 open_pairs[WARPS][2 * GROUP];  // (row, codeword), in ascending order
     __shared__ double totals[WARPS][GROUP];
     int lane = threadIdx.x % 32, groups = (size + BLOCK - 1) / BLOCK * 4;
-    long long first = ((long long)blockIdx.x * WARPS + threadIdx.x / 32) * 8, row = first + lane % 8;
+    long long first = ((long long)blockIdx.x * WARPS + threadIdx.x / 32) * 8;
+    long long row = first + lane % 8;
     if (first >= rows) return;
     int2* pairs = open_pairs[threadIdx.x / 32];
     double* total = totals[threadIdx.x / 32];
@@ -477,11 +483,12 @@ __device__ inline void decide(
         long long* codes, T* distances                                                             \
     ) {                                                                                            \
         decide(                                                                                    \
-            vectors, codebook, centre, packed, bounds, minima, rows, size, dims, codes, distances); \
+            vectors, codebook, centre, packed, bounds, minima, rows, size, dims, codes,            \
+            distances);                                                                            \
     }
 
 #define SCREEN(T, ROWS, BLOCKS)                                                                    \
-    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) screen_##T(                              \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) screen_##T(                      \
         const T* vectors, const T* centre, const T* packed, long long rows, long long dims,        \
         long long blocks, T* minima                                                                \
     ) {                                                                                            \

@@ -1,6 +1,8 @@
 // Elementwise kernels: relu, its gradient, the steps of the optimizers, and a note of what is bad.
 
-__device__ inline long long first_entry() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ inline long long first_entry() {
+    return (long long)blockIdx.x * blockDim.x + threadIdx.x;
+}
 __device__ inline long long stride() { return (long long)gridDim.x * blockDim.x; }
 
 // p, g and velocity, which may be null, have `size` entries. The rate is read where `rate_at` is
@@ -35,7 +37,8 @@ __device__ inline void adam(T* p, const T* g, T* m, T* v, long long size, const 
     T scale = numbers[0], root = numbers[1], shrink = numbers[2];
     T rest = T(1 - first), rest_of_squares = T(1 - second);  // in float they would be off by 5e-5
     for (long long i = first_entry(); i < size; i += stride()) {
-        T mean = m[i] * T(first) + rest * g[i], square = v[i] * T(second) + rest_of_squares * (g[i] * g[i]);
+        T mean = m[i] * T(first) + rest * g[i];
+        T square = v[i] * T(second) + rest_of_squares * (g[i] * g[i]);
         m[i] = mean, v[i] = square;
         p[i] = p[i] * shrink - mean / (sqrt(square) / root + T(eps)) * scale;
     }
