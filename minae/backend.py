@@ -169,9 +169,9 @@ def count(codes: Array, number: int) -> Array:
     """
     if xp is numpy:
         return numpy.bincount(codes, minlength=number)
-    counts = xp.zeros(number, "uint64")  # CuPy's bincount waits for the largest code
-    xp.add.at(counts, codes, 1)
-    return counts.astype("int64")
+    counts = xp.zeros(number, "int64")  # CuPy's bincount waits for the largest code
+    add_at(counts, codes, xp.ones(1, "int64"))
+    return counts
 
 
 def sum_segments(rows: Array, first: Array) -> Array:

@@ -18,34 +18,30 @@ LONGEST = 2**31 - 4096  # that the kernels count in 32 bits, up to a step too fa
 
 def softmax(x: Array, axis: int = -1) -> Array:
     """See ``reference.softmax``."""
-    length = _length(axis, x)
-    if not length:
-        return reference.softmax(x, axis)
-    return _rows("softmax", length, x)
+    return _along("softmax", axis, x)
 
 
 def softmax_gradient(g: Array, p: Array, axis: int = -1) -> Array:
     """See ``reference.softmax_gradient``."""
-    length = _length(axis, g, p)
-    if not length:
-        return reference.softmax_gradient(g, p, axis)
-    return _rows("softmax_gradient", length, g, p)
+    return _along("softmax_gradient", axis, g, p)
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """See ``reference.log_softmax``."""
-    length = _length(axis, x)
-    if not length:
-        return reference.log_softmax(x, axis)
-    return _rows("log_softmax", length, x)
+    return _along("log_softmax", axis, x)
 
 
 def log_softmax_gradient(g: Array, y: Array, axis: int = -1) -> Array:
     """See ``reference.log_softmax_gradient``."""
-    length = _length(axis, g, y)
+    return _along("log_softmax_gradient", axis, g, y)
+
+
+def _along(name: str, axis: Any, *arrays: Array, numbers: tuple = ()) -> Array:
+    """The kernel of this name, or its definition where the rows are not the kernel's."""
+    length = _length(axis, *arrays)
     if not length:
-        return reference.log_softmax_gradient(g, y, axis)
-    return _rows("log_softmax_gradient", length, g, y)
+        return getattr(reference, name)(*arrays, *numbers, axis)
+    return _rows(name, length, *arrays, numbers=tuple(map(float, numbers)))
 
 
 def cross_entropy(x: Array, labels: Array) -> Array:
@@ -69,18 +65,12 @@ def cross_entropy_gradient(g: Array, x: Array, labels: Array) -> Array:
 
 def standardize(x: Array, eps: float, axis: Any = -1) -> Array:
     """See ``reference.standardize``."""
-    length = _length(axis, x)
-    if not length:
-        return reference.standardize(x, eps, axis)
-    return _rows("standardize", length, x, numbers=(float(eps),))
+    return _along("standardize", axis, x, numbers=(eps,))
 
 
 def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Array:
     """See ``reference.standardize_gradient``."""
-    length = _length(axis, g, x)
-    if not length:
-        return reference.standardize_gradient(g, x, eps, axis)
-    return _rows("standardize_gradient", length, g, x, numbers=(float(eps),))
+    return _along("standardize_gradient", axis, g, x, numbers=(eps,))
 
 
 def _length(axis: Any, *arrays: Array) -> int:

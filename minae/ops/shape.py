@@ -7,10 +7,10 @@ import itertools
 import math
 import operator
 
+import minae.backend as backend
 import minae.engine as engine
 import minae.kernels as kernels
 
-from .. import backend
 from ..backend import add_at, capturing, ndarray, not_captured, operand, xp
 from ..engine import primitive
 

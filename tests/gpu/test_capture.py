@@ -156,8 +156,8 @@ def test_arguments_that_are_no_key_are_refused(array):
         capture(lambda x, extra: x)(array([1.0]), [1])
 
 
-@device
-def test_a_graph_recorded_before_a_replay_is_stale(array):
+def descent():
+    """A parameter, and a captured step that moves it."""
     p = minae.tensor([1.0], requires_grad=True)
     optimizer = optim.SGD([p], 0.1)
 
@@ -167,6 +167,12 @@ def test_a_graph_recorded_before_a_replay_is_stale(array):
         minae.mean(p * x).backward()
         optimizer.step()
 
+    return p, step
+
+
+@device
+def test_a_graph_recorded_before_a_replay_is_stale(array):
+    p, step = descent()
     for _ in range(3):
         step(array([1.0]))
     loss = (p * p).sum()
@@ -221,15 +227,7 @@ def test_arrays_of_the_host_are_brought(array):
 
 @device
 def test_a_parameter_with_another_array_is_noticed(array):
-    p = minae.tensor([1.0], requires_grad=True)
-    optimizer = optim.SGD([p], 0.1)
-
-    @capture
-    def step(x):
-        optimizer.zero_grad()
-        minae.mean(p * x).backward()
-        optimizer.step()
-
+    p, step = descent()
     for _ in range(4):
         step(array([1.0], "float32"))
     p.array = p.array.copy()
