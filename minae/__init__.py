@@ -148,7 +148,7 @@ __all__ = [
 
 _LATER = frozenset({
     "command", "data", "inspect", "interop", "io", "models", "nn", "optim", "pictures", "run",
-    "testing", "train", "vq",
+    "seq", "testing", "train", "vq",
 })  # fmt: skip
 
 

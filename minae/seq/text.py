@@ -1,0 +1,74 @@
+"""Lines of text, one by one, from files of any size; what is wrong with one is said with its place.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..io import FormatError
+
+LONGEST = 1 << 24  # bytes of a line; a longer one is no text, but something else
+
+
+class TextError(FormatError):
+    """What is wrong with a text, and where: ``line`` and ``column`` count from 1."""
+
+    def __init__(self, what: str, source: Any, line: int, column: int) -> None:
+        super().__init__(f"{name_of(source)}, line {line}, column {column}: {what}")
+        self.line, self.column = line, column
+
+
+def name_of(source: Any) -> str:
+    """What to call a source in a message: its path, if it has one."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return str(getattr(source, "name", "text"))
+
+
+def lines(source: Any, *, encoding: str = "utf-8", longest: int = LONGEST) -> Iterator[str]:
+    """The lines of ``source``, without their ends; never more than one of them is in memory.
+
+    ``source`` is the path of a file, packed by gzip if it ends in ``.gz``; or an open file, or any
+    other iterable, of lines that are str or bytes. ``encoding`` is one that ASCII is a part of; a
+    mark of byte order at the beginning is passed over. Raises TextError for bytes that are not of
+    the encoding, for a NUL, and for a line of more than ``longest`` bytes (of a str, characters);
+    what the system says where a file cannot be opened; EOFError or gzip.BadGzipFile where its
+    packing is damaged.
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            yield from _checked(_bounded(file, longest), source, encoding, longest)
+    else:
+        raw = _bounded(source, longest) if hasattr(source, "readline") else source
+        yield from _checked(raw, source, encoding, longest)
+
+
+def _bounded(file: Any, longest: int) -> Iterator[Any]:
+    """The lines of an open file, each cut off where it is too long."""
+    while line := file.readline(longest + 3):  # with both characters that end it, one too many
+        yield line
+
+
+def _checked(raw: Iterable[Any], source: Any, encoding: str, longest: int) -> Iterator[str]:
+    for number, line in enumerate(raw, 1):
+        end = b"\r\n" if isinstance(line, bytes) else "\r\n"
+        line = line.removesuffix(end[1:]).removesuffix(end[:1])
+        if len(line) > longest:
+            what = f"the line is longer than {longest}; break it, or allow it by longest="
+            raise TextError(what, source, number, longest + 1)
+        if isinstance(line, bytes):
+            try:
+                line = line.decode(encoding)
+            except UnicodeDecodeError as error:
+                column = len(line[: error.start].decode(encoding)) + 1
+                what = f"the byte 0x{line[error.start]:02x} is no {encoding}; name its encoding="
+                raise TextError(what, source, number, column) from None
+        if number == 1:
+            line = line.removeprefix("\ufeff")
+        if (place := line.find("\0")) >= 0:
+            raise TextError("there is a NUL, which no text holds", source, number, place + 1)
+        yield line
