@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import math
@@ -27,17 +28,19 @@ SAVE_EVERY = 60.0  # seconds: what a power cut costs at most
 
 
 def fit(
-    model: Any, optimizer: Optimizer, images: Any, run: Run, *,
+    model: Any, optimizer: Optimizer, data: Any, run: Run, *,
     epochs: int, batch_size: int, seed: int, steps: int | None = None,
     schedule: Callable[[int], float] | None = None, out: TextIO | None = None,
 ) -> None:
-    """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``images``.
+    """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``data``.
 
     A number may be a Tensor or array of one entry: those are read together, once a step. On a GPU
     the step is captured (see ``minae.capture``), and a loss that is no number found after it.
-    Images are bytes, or floats in [0, 1]; a batch is ``batch_size`` of them as floats in [0, 1], in
-    an order that ``seed`` decides: see ``data.batches``. The ``optimizer`` holds the parameters of
-    ``model``. Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or
+    Data are images, bytes or floats in [0, 1], of which ``batch_size`` at a time are handed out as
+    floats in [0, 1], in an order that ``seed`` decides (see ``data.batches``); or anything that has
+    a length and such a method ``batches(size, seed=, epoch=, start=)`` of its own, as
+    ``seq.Windows`` and ``seq.Pairs`` have: a batch that is a tuple holds the arguments of ``loss``.
+    The ``optimizer`` holds the parameters of ``model``. Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or
     after ``steps``, whichever comes first. ``schedule`` gives the learning rate of each step,
     counted from 0. Progress is written to ``out``, by default standard output. Raises
     KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for data that cannot
@@ -45,30 +48,30 @@ def fit(
     another process trains in the run's folder.
     """
     epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
-    if not len(images) or batch_size < 1:
-        raise ValueError(f"there is nothing to train on: {len(images)} images, {batch_size=}")
+    if not len(data) or batch_size < 1:
+        raise ValueError(f"there is nothing to train on: {len(data)} examples, {batch_size=}")
     if epochs < 0 or (steps is not None and steps < 0):
         raise ValueError(f"impossible {epochs=}, {steps=}")
-    order = {"images": len(images), "batch_size": batch_size, "seed": seed}
-    last = epochs * math.ceil(len(images) / batch_size)
+    order = {"examples": len(data), "batch_size": batch_size, "seed": seed}
+    last = epochs * math.ceil(len(data) / batch_size)
     last = last if steps is None else min(last, steps)
     model.train()
     with run.alone(), quiet():  # of overflow the loss will tell
         done = run.restore(model, optimizer, order)
         run.write("config.json", run.config)  # which may be new, now that the checkpoint fits
-        stream = itertools.islice(_stream(images, batch_size, seed, done), max(0, last - done))
+        stream = itertools.islice(_stream(data, batch_size, seed, done), max(0, last - done))
         saved = time.monotonic()
         take = _step(model, optimizer)
-        bar = progress(done, last, out or sys.stdout)
+        bar = progress(done, last, out or sys.stdout, getattr(data, "unit", "images"))
         with bar as show, interrupts() as asked:
-            for step, (epoch, batch) in enumerate(stream, done + 1):
+            for step, (epoch, size, batch) in enumerate(stream, done + 1):
                 started = time.perf_counter()
                 if schedule:
                     optimizer.lr = schedule(step - 1)
                 row = _taken(take, batch, step, run.saved)
                 seconds = time.perf_counter() - started
                 run.log({"step": step, "epoch": epoch + 1, **row}, seconds)
-                show(run.history[-1], len(batch), seconds)
+                show(run.history[-1], size, seconds)
                 stop = asked()
                 if stop or step == last or time.monotonic() - saved > SAVE_EVERY:
                     run.save(model, optimizer, order)
@@ -78,12 +81,14 @@ def fit(
                     raise KeyboardInterrupt(where)
 
 
-def _stream(images: Any, batch_size: int, seed: int, done: int) -> Iterator[tuple[int, Any]]:
-    """The batches after the first ``done``, each with its epoch, without end."""
+def _stream(data: Any, size: int, seed: int, done: int) -> Iterator[tuple[int, int, Any]]:
+    """The batches after the first ``done``, each with its epoch and its size, without end."""
+    per_epoch = math.ceil(len(data) / size)
+    of = getattr(data, "batches", None) or functools.partial(batches, data)
     while True:
-        epoch, start = divmod(done, math.ceil(len(images) / batch_size))
-        for batch in batches(images, batch_size, seed=seed, epoch=epoch, start=start):
-            yield epoch, batch
+        epoch, start = divmod(done, per_epoch)
+        for number, batch in enumerate(of(size, seed=seed, epoch=epoch, start=start), start):
+            yield epoch, min(size, len(data) - number * size), batch
             done += 1
 
 
@@ -91,7 +96,7 @@ def _step(model: Any, optimizer: Optimizer) -> Callable[[Any], tuple[Any, dict[s
     """The step that is taken with each batch: on a GPU as one graph, where that can be."""
 
     def step(batch: Any) -> tuple[Any, dict[str, Any]]:
-        loss, figures = model.loss(batch)
+        loss, figures = model.loss(*batch) if type(batch) is tuple else model.loss(batch)
         bad, what = ~xp.isfinite(loss.data), "the loss is not finite"
         check(bad, FloatingPointError, what, lambda: f"the loss is {loss.item()}")
         optimizer.zero_grad()
@@ -105,6 +110,8 @@ def _step(model: Any, optimizer: Optimizer) -> Callable[[Any], tuple[Any, dict[s
 
     def take(batch: Any) -> tuple[Any, dict[str, Any]]:
         nonlocal graph, made_of, able
+        if not isinstance(batch, xp.ndarray):  # sequences, as long as they happen to be
+            return step(batch)
         if able and (now := _settings(model)) != made_of:  # which a replay would not look at
             graph, made_of = capture(step), now
         try:
@@ -143,61 +150,61 @@ def _taken(take: Callable[..., Any], batch: Any, step: int, saved: int) -> dict[
     return {"loss": numbers[0], **figures, **dict(zip(arrays, numbers[1:]))}
 
 
-# --- Progress: show(row, images, seconds) after each step ---------------------------------------
+# --- Progress: show(row, examples, seconds) after each step -------------------------------------
 
 
-def progress(done: int, last: int, out: TextIO) -> Any:
+def progress(done: int, last: int, out: TextIO, unit: str = "images") -> Any:
     """A tqdm bar on a terminal, where tqdm is installed; else now and then a line on ``out``.
 
-    A context manager: what it gives is called as ``show(row, images, seconds)`` after each of the
-    steps from ``done`` to ``last``.
+    A context manager: what it gives is called as ``show(row, examples, seconds)`` after each of the
+    steps from ``done`` to ``last``; examples are called by their ``unit``.
     """
     terminal = out is not None and out.isatty()  # None: a process without standard output
     bar = terminal and importlib.util.find_spec("tqdm")
-    return (_bar if bar else _lines)(done, last, out)
+    return (_bar if bar else _lines)(done, last, out, unit)
 
 
 @contextmanager
-def _bar(done: int, last: int, out: TextIO) -> Iterator[Any]:
+def _bar(done: int, last: int, out: TextIO, unit: str) -> Iterator[Any]:
     from tqdm import tqdm
 
     pace: list[tuple[int, float]] = []
     style = "{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=last, initial=done, file=out, dynamic_ncols=True, bar_format=style) as bar:
 
-        def show(row: Mapping[str, Any], images: int, seconds: float) -> None:
-            pace.append((images, seconds))
-            bar.set_postfix_str(_summary(row, pace[-20:]), refresh=False)
+        def show(row: Mapping[str, Any], examples: int, seconds: float) -> None:
+            pace.append((examples, seconds))
+            bar.set_postfix_str(_summary(row, pace[-20:], unit), refresh=False)
             bar.update()
 
         yield show
 
 
 @contextmanager
-def _lines(done: int, last: int, out: TextIO) -> Iterator[Any]:
+def _lines(done: int, last: int, out: TextIO, unit: str) -> Iterator[Any]:
     pace: list[tuple[int, float]] = []
     shown = -math.inf
 
-    def show(row: Mapping[str, Any], images: int, seconds: float) -> None:
+    def show(row: Mapping[str, Any], examples: int, seconds: float) -> None:
         nonlocal shown
-        pace.append((images, seconds))
+        pace.append((examples, seconds))
         if time.monotonic() - shown > 5 or row["step"] == last:
             shown = time.monotonic()
             where = f"step {row['step']}/{last}  epoch {row['epoch']}"
-            print(f"{where}  {_summary(row, pace[-20:])}", file=out, flush=True)
+            print(f"{where}  {_summary(row, pace[-20:], unit)}", file=out, flush=True)
 
     yield show
 
 
-def _summary(row: Mapping[str, Any], pace: list[tuple[int, float]]) -> str:
-    """The loss, what is known of the codes, and the speed: images and seconds of some steps."""
-    images, seconds = map(sum, zip(*pace))
+def _summary(row: Mapping[str, Any], pace: list[tuple[int, float]], unit: str) -> str:
+    """The loss, what is known of the codes, and the speed: examples and seconds of some steps."""
+    examples, seconds = map(sum, zip(*pace))
     parts = [f"loss {row['loss']:.5f}"]
     if "perplexity" in row:
-        parts.append(f"perplexity {row['perplexity']:.0f}")
+        parts.append(f"perplexity {row['perplexity']:.3g}")
     if "active_codes" in row:
         parts.append(f"codes {row['active_codes']}")
-    return "  ".join([*parts, f"{images / max(seconds, 1e-9):.0f} images/s"])
+    return "  ".join([*parts, f"{examples / max(seconds, 1e-9):.0f} {unit}/s"])
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------------

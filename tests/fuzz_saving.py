@@ -74,7 +74,7 @@ def learner():
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 1), "uint8")
-ORDER = {"images": len(IMAGES), "batch_size": 16, "seed": 0}
+ORDER = {"examples": len(IMAGES), "batch_size": 16, "seed": 0}
 
 
 def fit(folder, steps=None):

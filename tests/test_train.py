@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 4, 4, 1), dtype="uint8")
 SETTINGS = {"epochs": 2, "batch_size": 16, "seed": 3}  # 4 steps an epoch, the last of 2 images
-ORDER = {"images": 50, "batch_size": 16, "seed": 3}
+ORDER = {"examples": 50, "batch_size": 16, "seed": 3}
 
 
 class AutoEncoder(nn.Module):
@@ -221,7 +221,7 @@ def test_steps_limit_a_run(tmp_path, steps, taken):
 def test_a_run_goes_on_with_its_own_batches(tmp_path, changed):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", press_at(3))
-    with pytest.raises(ValueError, match=r"is of a run with \{'images': 50"):
+    with pytest.raises(ValueError, match=r"is of a run with \{'examples': 50"):
         train(tmp_path / "run", resume=True, **changed)
 
 
@@ -251,7 +251,7 @@ def test_a_model_may_report_anything(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("images, error, message", [
-    (IMAGES[:0], ValueError, "nothing to train on: 0 images"),
+    (IMAGES[:0], ValueError, "nothing to train on: 0 examples"),
     (np.full((4, 4, 4, 1), np.nan), ValueError, "NaN"),
     (IMAGES * 2.0, ValueError, "divide by 255"),
     (IMAGES.astype("int64"), TypeError, "uint8"),
@@ -409,7 +409,7 @@ def test_lines_where_the_output_is_no_terminal(tmp_path):
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("step 1/8  epoch 1  loss 0.")
     assert lines[-1].startswith("step 8/8  epoch 2  loss 0.")
-    assert "perplexity 2  codes 2" in lines[-1] and lines[-1].endswith("images/s")
+    assert "perplexity 1.5  codes 2" in lines[-1] and lines[-1].endswith("images/s")
 
 
 def test_a_bar_on_a_terminal(tmp_path):
@@ -417,7 +417,7 @@ def test_a_bar_on_a_terminal(tmp_path):
     out = Terminal()
     train(tmp_path / "run", out=out)
     last = out.getvalue().split("\r")[-1]
-    assert "8/8" in last and "perplexity 2  codes 2" in last and "images/s" in last
+    assert "8/8" in last and "perplexity 1.5  codes 2" in last and "images/s" in last
 
 
 def test_images_per_second_count_the_newest_steps():
