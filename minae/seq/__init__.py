@@ -1,5 +1,17 @@
 """Text and trees: from files to arrays, from arrays to models' codes, and back to text."""
 
+from .batching import batches_by_length
+from .bpe import BPETokenizer
+from .characters import CharacterTokenizer
+from .padded import Padded, pad
+from .stream import windows
 from .text import TextError, lines
+from .tokenizers import load_tokenizer
+from .vocabulary import Vocabulary
+from .wordpiece import WordPieceTokenizer
+from .words import WordTokenizer
 
-__all__ = ["TextError", "lines"]
+__all__ = [
+    "BPETokenizer", "CharacterTokenizer", "Padded", "TextError", "Vocabulary", "WordPieceTokenizer",
+    "WordTokenizer", "batches_by_length", "lines", "load_tokenizer", "pad", "windows",
+]  # fmt: skip
