@@ -4,6 +4,7 @@
 - ``conv2d`` and its gradients ``conv2d_input`` (the transposed convolution), ``conv2d_weight``.
 - ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
 - ``softmax``, ``log_softmax``, ``cross_entropy``, ``standardize``; of each its ``_gradient``.
+- ``learn_merges``; ``rank_merges``, ``merge``: byte-pair encoding, on the host with CuPy, too.
 - ``uniform``, ``normal``: random numbers by a counter, for the device; ``flag``: what went wrong.
 
 Each calls the best form of it that this machine has, found at the first call. ``reference.py``
@@ -32,15 +33,17 @@ from . import reference
 
 __all__ = [
     "Unavailable", "adam", "by_definition", "conv2d", "conv2d_input", "conv2d_weight",
-    "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate", "log_softmax",
-    "log_softmax_gradient", "matmul", "nearest", "normal", "prepare", "relu", "scatter_sum", "sgd",
-    "softmax", "softmax_gradient", "standardize", "standardize_gradient", "uniform", "warm_up",
+    "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate", "learn_merges",
+    "log_softmax", "log_softmax_gradient", "matmul", "merge", "nearest", "normal", "prepare",
+    "rank_merges", "relu", "scatter_sum", "sgd", "softmax", "softmax_gradient", "standardize",
+    "standardize_gradient", "uniform", "warm_up",
 ]  # fmt: skip
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
     "nearest": "codebook", "prepare": "codebook", "scatter_sum": "scattering",
     "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "correlation",
     "relu": "updates", "gate": "updates", "sgd": "updates", "adam": "updates",
+    "learn_merges": "merging", "rank_merges": "merging", "merge": "merging",
 }  # fmt: skip
 
 
@@ -199,6 +202,23 @@ def sgd(*args: Any, **options: Any) -> None:
 @functools.wraps(reference.adam)
 def adam(*args: Any, **options: Any) -> None:
     form("adam")(*args, **options)
+
+
+@functools.wraps(reference.learn_merges)
+def learn_merges(
+    words: Any, starts: Any, counts: Any, symbols: int, size: int, least: int = 1
+) -> tuple[Any, Any]:
+    return form("learn_merges")(words, starts, counts, symbols, size, least)
+
+
+@functools.wraps(reference.rank_merges)
+def rank_merges(pairs: Any, made: Any) -> Any:
+    return form("rank_merges")(pairs, made)
+
+
+@functools.wraps(reference.merge)
+def merge(word: Any, ranks: Any) -> Any:
+    return form("merge")(word, ranks)
 
 
 @functools.wraps(reference.erf)

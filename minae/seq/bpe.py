@@ -9,8 +9,9 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
+from .. import kernels
+from ..backend import numpy
 from . import saved
-from .merging import apply, learn
 from .text import lines
 from .unicode import NO_SPACE, SPACE, ranges
 from .vocabulary import CONTENT, Vocabulary, each
@@ -54,18 +55,24 @@ class BPETokenizer:
             raise ValueError("byte-pair encoding knows every text: leave out unknown=")
         if lacking := [byte for byte, sign in SIGNS.items() if sign not in ids]:
             raise ValueError(f"the vocabulary has no symbol for the byte {lacking[0]}")
-        for symbol in vocabulary:
+        for symbol in vocabulary:  # specials may look like anything but text
             if not _BYTES.keys() >= set(map(ord, symbol)) and symbol not in vocabulary.specials:
                 raise ValueError(f"the symbol {symbol!r} stands for no bytes; is it a special?")
-        self._bytes = [ids[SIGNS[byte]] for byte in range(256)]
-        self._ranks = {}
-        for rank, (first, second) in enumerate(self.merges):
+        for first, second in self.merges:
             for symbol in (first, second, first + second):
                 if symbol not in ids:
                     raise ValueError(
                         f"the vocabulary lacks {symbol!r} of the merge {first!r}, {second!r}"
                     )
-            self._ranks[ids[first], ids[second]] = rank, ids[first + second]
+        texts = {*SIGNS.values(), *(first + second for first, second in self.merges)}
+        if both := texts.intersection(vocabulary.specials):
+            raise ValueError(f"the special {both.pop()!r} is text, too: choose one that is none")
+        self._bytes = numpy.array([ids[SIGNS[byte]] for byte in range(256)])
+        pairs = [(ids[first], ids[second]) for first, second in self.merges]
+        self._ranks = kernels.rank_merges(
+            numpy.array(pairs, numpy.int64).reshape(-1, 2),
+            numpy.array([ids[first + second] for first, second in self.merges], numpy.int64),
+        )
         self._pieces = pattern().findall
         self._cache = Cache(self._merged)
 
@@ -78,7 +85,7 @@ class BPETokenizer:
         First come the ``specials``, then the 256 bytes, then what is merged, as long as a pair
         occurs ``least`` times. Raises ValueError for a smaller ``size`` than that of the first two.
         """
-        symbols = [*specials, *(sign for sign in sorted(SIGNS.values()) if sign not in specials)]
+        symbols = [*specials, *sorted(SIGNS.values())]
         if size < len(symbols):
             raise ValueError(f"size must be at least {len(symbols)}: the specials and 256 bytes")
         counts: Counter[str] = Counter()
@@ -86,13 +93,10 @@ class BPETokenizer:
             counts.update(pattern().findall(text))
         ids = {symbol: i for i, symbol in enumerate(symbols)}
         place = [ids[SIGNS[byte]] for byte in range(256)]
-        words = [[place[byte] for byte in _utf8(piece)] for piece in counts]
-        merges = learn(words, list(counts.values()), symbols, size, least)
-        ranks = {pair: rank for rank, (pair, _) in enumerate(merges)}  # of two equal ones, the last
-        pairs = sorted(ranks, key=ranks.__getitem__)
-        return cls(
-            Vocabulary(symbols, specials=specials), [(symbols[a], symbols[b]) for a, b in pairs]
-        )
+        pieces = list(map(_utf8, counts))
+        words = numpy.array(place)[numpy.frombuffer(b"".join(pieces), numpy.uint8)]
+        merges = learned(words, pieces, counts, symbols, size, least)
+        return cls(Vocabulary(symbols, specials=specials), merges)
 
     @classmethod
     def of_gpt2(cls, vocabulary: Any, merges: Any) -> BPETokenizer:
@@ -129,7 +133,30 @@ class BPETokenizer:
         return cls(Vocabulary.of_content(*vocabulary), merges)
 
     def _merged(self, piece: str) -> list[int]:
-        return apply([self._bytes[byte] for byte in _utf8(piece)], self._ranks)
+        word = self._bytes[numpy.frombuffer(_utf8(piece), numpy.uint8)]
+        return kernels.merge(word, self._ranks).tolist()
+
+
+def learned(
+    words: Any, pieces: list[Any], counts: Counter[str], symbols: list[str], size: int, least: int,
+    prefix: str = "",
+) -> list[tuple[str, str]]:  # fmt: skip
+    """The merges that ``kernels.learn_merges`` finds, as symbols; what they make joins ``symbols``.
+
+    ``words`` are the ids of all ``pieces``, one after the other. The second symbol of a pair loses
+    ``prefix``.
+    """
+    starts = numpy.cumsum([0, *map(len, pieces)])
+    often = numpy.fromiter(counts.values(), numpy.int64, len(counts))
+    pairs, made = kernels.learn_merges(words, starts, often, len(symbols), size, least)
+    merges: dict[tuple[str, str], None] = {}
+    for (first, second), new in zip(pairs.tolist(), made.tolist()):
+        pair = symbols[first], symbols[second]
+        if new == len(symbols):
+            symbols.append(pair[0] + pair[1].removeprefix(prefix))
+        merges.pop(pair, None)  # the same pair may come again, and then has the rank of the last
+        merges[pair] = None
+    return list(merges)
 
 
 def _utf8(piece: str) -> bytes:

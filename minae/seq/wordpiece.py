@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
+from ..backend import numpy
 from . import saved
-from .bpe import Cache
-from .merging import learn
+from .bpe import Cache, learned
 from .text import lines
 from .vocabulary import CONTENT, Vocabulary, each
 
@@ -107,12 +107,10 @@ class WordPieceTokenizer:
         counts: Counter[str] = Counter()
         for text in each(texts):
             counts.update(basic_words(text, lower, _kept(lower, accents)))
-        begin = sorted(set().union(*counts) - set(specials))
-        within = sorted({PREFIX + sign for word in counts for sign in word[1:]} - set(specials))
+        begin = sorted(set().union(*counts))
+        within = sorted({PREFIX + sign for word in counts for sign in word[1:]})
         symbols = [*specials, *begin, *within]
-        ids = {symbol: i for i, symbol in enumerate(symbols)}
-        words = [[ids[word[0]], *(ids[PREFIX + sign] for sign in word[1:])] for word in counts]
-        learn(words, list(counts.values()), symbols, size, least, PREFIX)
+        merge(counts, symbols, size, least)
         return cls(Vocabulary(symbols, specials=specials, unknown=unknown), lower, accents)
 
     @classmethod
@@ -162,6 +160,14 @@ class WordPieceTokenizer:
             else:
                 break
         return found if start == len(word) else [ids[self.vocabulary.unknown]]
+
+
+def merge(counts: Counter[str], symbols: list[str], size: int, least: int) -> None:
+    """Add to ``symbols``, which have every character of the words in ``counts``, what is merged."""
+    ids = {symbol: i for i, symbol in enumerate(symbols)}
+    words = list(counts)
+    pieces = [ids[sign] for word in words for sign in (word[0], *(PREFIX + s for s in word[1:]))]
+    learned(numpy.array(pieces, numpy.int64), words, counts, symbols, size, least, PREFIX)
 
 
 def _kept(lower: bool, accents: bool | None) -> bool:

@@ -13,8 +13,7 @@ import pytest
 
 from minae.seq import BPETokenizer, WordPieceTokenizer, WordTokenizer, load_tokenizer
 from minae.seq.bpe import pattern
-from minae.seq.merging import learn
-from minae.seq.wordpiece import PREFIX, basic_words
+from minae.seq.wordpiece import PREFIX, basic_words, merge
 
 hf = pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers are not installed")
 from tokenizers import models, normalizers, pre_tokenizers, trainers  # noqa: E402
@@ -154,10 +153,9 @@ def test_wordpiece_is_trained_alike(lines):
     start = next(i for i, s in enumerate(wanted) if len(s.removeprefix(PREFIX)) > 1 and i > 5)
     assert set(wanted[:start]) == set(found[:start]) and wanted[:5] == found[:5]
     counts = Counter(word for line in lines for word in basic_words(line))
-    symbols_, ids = list(wanted[:start]), {s: i for i, s in enumerate(wanted)}
-    split = [[ids[w[0]], *(ids[PREFIX + c] for c in w[1:])] for w in counts]
-    learn(split, list(counts.values()), symbols_, 4000, prefix=PREFIX)
-    assert tuple(symbols_) == wanted
+    made = list(wanted[:start])
+    merge(counts, made, 4000, 1)
+    assert tuple(made) == wanted
     assert len(set(wanted) & set(found)) > 0.99 * 4000
 
 

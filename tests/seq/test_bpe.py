@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from minae.seq import BPETokenizer, Vocabulary
 from minae.seq.bpe import SIGNS, Cache, pattern
-from minae.seq.merging import apply, learn
 
 TEXTS = ["low lower lowest slow", "newer newest new", "wide wider widest 12 112", "naïve 中文"]
 
@@ -50,58 +48,6 @@ def test_bytes_that_are_no_text_are_shown(tokenizer):
     assert tokenizer.decode(tokenizer.encode("東")[:2]) == "\ufffd"
 
 
-def plainly_learned(words, counts, symbols, size, least):
-    """Sennrich's algorithm: count all pairs anew for each merge."""
-    merges = []
-    while len(symbols) < size:
-        often = Counter()
-        for word, count in zip(words, counts):
-            for pair in zip(word, word[1:]):  # noqa: RUF007
-                often[pair] += count
-        if not often or max(often.values()) < least:
-            break
-        pair = min(often, key=lambda p: (-often[p], p))
-        symbol = symbols[pair[0]] + symbols[pair[1]]
-        if symbol in symbols:
-            return merges  # two ways to one symbol: see the test against Hugging Face's
-        merges.append((pair, len(symbols)))
-        symbols.append(symbol)
-        words = [plainly_merged(word, pair, len(symbols) - 1) for word in words]
-    return merges
-
-
-def plainly_merged(word, pair, new):
-    merged, at = [], 0
-    while at < len(word):
-        both = tuple(word[at : at + 2]) == pair
-        merged.append(new if both else word[at])
-        at += 1 + both
-    return merged
-
-
-@given(
-    st.lists(st.tuples(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 9)), max_size=12),
-    st.integers(1, 6),
-)
-def test_merges_are_those_of_counting_anew(rows, least):
-    words, counts = [list(word) for word, _ in rows], [count for _, count in rows]
-    wanted = plainly_learned(words, counts, list("abcd"), 12, least)
-    found = learn(list(map(list, words)), counts, list("abcd"), 12, least)
-    assert found[: len(wanted)] == wanted
-
-
-@given(st.lists(st.integers(0, 3), max_size=40), st.randoms(use_true_random=False))
-def test_of_all_merges_the_lowest_rank_is_done_first_from_the_left(word, chance):
-    pairs = [(a, b) for a in range(8) for b in range(8)]
-    ranks = {p: (r, 4 + r % 4) for r, p in enumerate(chance.sample(pairs, 12))}
-    wanted = list(word)
-    while found := [(ranks[p][0], at) for at, p in enumerate(zip(wanted, wanted[1:]))  # noqa: RUF007
-                    if p in ranks]:  # fmt: skip
-        _, at = min(found)
-        wanted[at : at + 2] = [ranks[wanted[at], wanted[at + 1]][1]]
-    assert apply(word, ranks) == wanted
-
-
 def test_a_word_of_half_a_million_signs_is_no_trouble(tokenizer):
     chance = random.Random(0)
     for text in ("a" * 500_000, "".join(chance.choices("lowers", k=100_000))):
@@ -137,5 +83,8 @@ def test_least_and_size():
 def test_what_is_no_tokenizer_is_refused(change, merges, what):
     with pytest.raises(ValueError, match=re.escape(what)):
         BPETokenizer(Vocabulary(change([SIGNS[b] for b in range(256)])), merges)
+    for text in ("a", "ab"):
+        with pytest.raises(ValueError, match=f"the special '{text}' is text, too"):
+            BPETokenizer(Vocabulary([*SIGNS.values(), "ab"], specials=[text]), [("a", "b")])
     with pytest.raises(ValueError, match="knows every text"):
         BPETokenizer(Vocabulary([*SIGNS.values(), "?!"], specials=["?!"], unknown="?!"), [])
