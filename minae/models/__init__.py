@@ -1,5 +1,9 @@
 """Whole systems, one file each."""
 
+from .bert import BERT, Masked, mask_tokens
+from .gpt import GPT
+from .seq2seq import Seq2Seq, copy_ids
+from .transformer import Transformer
 from .vqvae import VQVAE
 
-__all__ = ["VQVAE"]
+__all__ = ["BERT", "GPT", "VQVAE", "Masked", "Seq2Seq", "Transformer", "copy_ids", "mask_tokens"]

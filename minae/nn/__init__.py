@@ -20,10 +20,17 @@ from .norm import (
 )
 from .recurrent import GRU, LSTM, GRUCell, LSTMCell
 from .sequential import Dropout, Sequential
+from .transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose1d",
     "ConvTranspose2d", "Dropout", "Embedding", "GRUCell", "GroupNorm", "InstanceNorm1d",
     "InstanceNorm2d", "KeyValueCache", "LSTMCell", "LayerNorm", "Linear", "Module",
-    "MultiheadAttention", "RMSNorm", "RelativeBias", "Sequential",
+    "MultiheadAttention", "RMSNorm", "RelativeBias", "Sequential", "TransformerDecoder",
+    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import minae.ops as ops
 
 from ..backend import Array, expect, xp
 from ..functional import attention, causal_mask, linear, split
-from ..functional.checks import booleans, dropping
+from ..functional.checks import booleans, dropping, integers
 from ..random import normal, uniform
 from ..tensor import Tensor
 from .linear import Linear, constant
@@ -73,7 +73,7 @@ class MultiheadAttention(Module):
             raise ValueError(expect(wanted, mask, why=why))
         if causal and context is not None:
             raise ValueError("causal hides later positions of x: a context has none of those")
-        if causal:
+        if causal and query.shape[2] > 1:  # a single one is the last, and sees all
             seen = causal_mask(query.shape[2], key.shape[2])
             mask = seen if mask is None else mask & seen
         p = self.dropout if self.training else 0.0
@@ -125,6 +125,15 @@ class KeyValueCache:
             values = ops.concatenate(self.values, values, axis=2)
         self.keys, self.values = keys, values
         return keys, values
+
+    def select(self, rows: Any) -> KeyValueCache:
+        """A cache of the chosen ``rows`` of the batch, integers (N,), some perhaps twice."""
+        chosen = KeyValueCache()
+        if self.keys is not None:
+            rows = integers(rows, self.keys.shape[0], "rows")
+            chosen.keys = ops.getitem(self.keys, index=rows)
+            chosen.values = ops.getitem(self.values, index=rows)
+        return chosen
 
 
 class RelativeBias(Module):
