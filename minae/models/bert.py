@@ -18,7 +18,7 @@ from ..nn import Dropout, Embedding, LayerNorm, Linear, TransformerEncoder
 from ..nn.linear import constant
 from ..ops import gelu, gelu_tanh, relu, tanh
 from ..random import integer_noise, normal, uniform_noise
-from .hugging_face import expect_config, heads_of, read_weights, renamed
+from .hugging_face import expect_config, heads_of, read_weights, renamed, without_copies
 from .saving import Saved, unseeded
 from .tokens import NOTHING, embedded, loss_of, read_tokens, soft
 
@@ -44,7 +44,9 @@ NAMES = (  # Hugging Face's names, and ours
     (r"^cls\.predictions\.bias$", "bias"),
     (r"^cls\.seq_relationship\.", "follows."),
 )
-NO_WEIGHT = ("position_ids", "predictions.decoder.weight", "predictions.decoder.bias")
+COPIES = {
+    "cls.predictions.decoder.weight": "embedding.weight", "cls.predictions.decoder.bias": "bias",
+}  # fmt: skip
 HEADS = ("pooler.", "transform.", "transform_norm.", "bias", "follows.")  # some models lack them
 
 
@@ -202,10 +204,11 @@ class BERT(Saved):
             "position_embedding_type": ("absolute",), "is_decoder": (False,),
             "tie_word_embeddings": (True,), "add_cross_attention": (False,),
         })
-        state = _joined({
+        state = {
             renamed(name, NAMES): value for name, value in arrays.items()
-            if not name.endswith(NO_WEIGHT)
-        })  # fmt: skip
+            if not name.endswith("embeddings.position_ids")  # which older files hold
+        }  # fmt: skip
+        state = _joined(without_copies(state, COPIES))
         if not {"embedding.weight", "positions.weight", "segments.weight"} <= state.keys():
             raise ValueError("embeddings are missing: this is no BERT")
         vocabulary, features = state["embedding.weight"].shape

@@ -17,7 +17,7 @@ from ..functional import linear
 from ..nn import Dropout, Embedding, KeyValueCache, TransformerEncoder
 from ..ops import gelu_tanh
 from ..random import normal
-from .hugging_face import expect_config, heads_of, read_weights, renamed
+from .hugging_face import expect_config, heads_of, read_weights, renamed, without_copies
 from .saving import Saved, unseeded
 from .tokens import embedded, labels_of, loss_of, read_last, read_tokens, soft
 
@@ -33,7 +33,7 @@ NAMES = (  # Hugging Face's names, and ours
     (r"\.mlp\.c_fc\.", ".linear1."),
     (r"\.mlp\.c_proj\.", ".linear2."),
 )
-NO_WEIGHT = ("attn.bias", "attn.masked_bias", "lm_head.weight")  # masks; the embedding once more
+MASKS = (".attn.bias", ".attn.masked_bias")  # which older files hold
 
 
 class GPT(Saved):
@@ -146,8 +146,9 @@ class GPT(Saved):
         })
         state = {
             renamed(name, NAMES): value for name, value in arrays.items()
-            if not name.endswith(NO_WEIGHT)
+            if not name.endswith(MASKS)
         }  # fmt: skip
+        state = without_copies(state, {"lm_head.weight": "embedding.weight"})
         if not {"embedding.weight", "positions.weight"} <= state.keys():
             raise ValueError("there is no wte.weight, or no wpe.weight: this is no GPT-2")
         vocabulary, features = state["embedding.weight"].shape

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..backend import numpy
 from ..interop import _array
 from ..io import FormatError, load
 
@@ -37,6 +38,14 @@ def expect_config(config: dict[str, Any], wanted: Mapping[str, tuple]) -> None:
         if config.get(name, values[0]) not in values:
             allowed = " or ".join(map(repr, values))
             raise ValueError(f"{name} is {config[name]!r}; what is computed here is {allowed}")
+
+
+def without_copies(arrays: dict[str, Any], copies: Mapping[str, str]) -> dict[str, Any]:
+    """All but those that are ``copies`` of another; ValueError where one differs from it."""
+    for name, original in copies.items():
+        if name in arrays and not numpy.array_equal(arrays[name], arrays.get(original)):
+            raise ValueError(f"{name} is not {original}: here the two are one array")
+    return {name: value for name, value in arrays.items() if name not in copies}
 
 
 def heads_of(config: dict[str, Any], name: str, heads: int | None) -> int:

@@ -57,6 +57,21 @@ def test_a_context_is_cached_once(array, numpy):
         assert len(cache) == 5
 
 
+def test_chosen_rows_of_a_cache_go_on_by_themselves(array, numpy):
+    layer = nn.MultiheadAttention(8, 2).eval()
+    x, cache = sequences(array, 3, 4, 8), nn.KeyValueCache()
+    assert len(cache.select(array([0, 0]))) == 0  # nothing is kept yet
+    layer(x[:, :3], causal=True, cache=cache)
+    rows = np.array([2, 0, 2, 2])
+    chosen = cache.select(array(rows))
+    last = layer(x[:, 3:][rows.tolist()], causal=True, cache=chosen)
+    whole = layer(x, causal=True)
+    np.testing.assert_allclose(numpy(last)[:, 0], numpy(whole)[rows, 3], atol=1e-6)
+    assert (len(cache), cache.keys.shape[0]) == (3, 3) and len(chosen) == 4
+    with pytest.raises(ValueError, match=r"rows must be in \[0, 3\)"):
+        cache.select(array([0, 3]))
+
+
 def test_both_masks_hold_together(array, numpy):
     layer = nn.MultiheadAttention(8, 2)
     x = sequences(array, 2, 4, 8)

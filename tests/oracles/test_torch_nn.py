@@ -3,6 +3,7 @@
 PyTorch computes in float64 whatever our dtype, so that a difference is minae's alone.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -237,6 +238,39 @@ def hidden(mask: Any) -> Any:
     return ~torch.tensor(mask)
 
 
+def transformer(
+    name: str, case: str, run: Callable, their: Callable, activation: str = "relu",
+    norm_first: bool = False,
+) -> Twin:
+    """A layer, or a stack of two, with 4 features, 2 heads and 6 inner features."""
+    count = () if name.endswith("Layer") else (2,)
+
+    def theirs() -> Any:
+        tanh = functools.partial(torch.nn.functional.gelu, approximate="tanh")
+        functions = {"relu": "relu", "gelu": "gelu", "gelu_tanh": tanh}
+        layer = getattr(torch.nn, name.removesuffix("Layer") + "Layer")(
+            4, 2, 6, 0.0, functions[activation], 1e-3, batch_first=True, norm_first=norm_first
+        )
+        if not count:
+            return layer
+        norm = torch.nn.LayerNorm(4, 1e-3) if norm_first else None
+        options = {"enable_nested_tensor": False} if "Encoder" in name else {}
+        return getattr(torch.nn, name)(layer, *count, norm, **options)
+
+    def by_definition(layer: Any, x: Any) -> Any:  # their fused attention has no second gradient
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            return their(layer, x)
+
+    return joined(
+        name, f"{case}, {activation}, {norm_first=}", (2, 3, 4),
+        lambda: getattr(nn, name)(
+            *count, 4, 2, inner=6, dropout=0.0, activation=getattr(minae, activation),
+            norm_first=norm_first, eps=1e-3,
+        ),
+        theirs, run, by_definition,
+    )  # fmt: skip
+
+
 def autoencoder() -> Any:
     return nn.Sequential(
         nn.Conv2d(2, 4, 4, 2, 1, bias=False), nn.BatchNorm2d(4), minae.tanh,
@@ -254,6 +288,7 @@ def their_autoencoder() -> Any:
 
 
 VALID = [[True, True, False], [True, False, False]]
+NORMS = ({"norm_first": False}, {"norm_first": True, "activation": "gelu"})
 BIAS = np.random.default_rng(4).standard_normal((2, 2, 3, 3))
 
 TWINS = [
@@ -339,6 +374,29 @@ TWINS = [
     multihead(
         "a bias", lambda layer, x: layer(x, bias=minae.backend.asarray(BIAS, x.dtype)),
         lambda layer, x: layer(x, x, x, attn_mask=torch.tensor(BIAS).reshape(4, 3, 3)),
+    ),
+    *(
+        transformer(
+            name, "padding", lambda layer, x: layer(x, mask=np.array(VALID)[:, None, None, :]),
+            lambda layer, x: layer(x, src_key_padding_mask=hidden(VALID)), **options,
+        )
+        for name in ("TransformerEncoderLayer", "TransformerEncoder") for options in NORMS
+    ),
+    transformer(
+        "TransformerEncoderLayer", "causal", lambda layer, x: layer(x, causal=True),
+        lambda layer, x: layer(x, hidden(np.tri(3, dtype=bool))), "gelu_tanh", True,
+    ),
+    *(
+        transformer(
+            name, "padding of the context",
+            lambda layer, x: layer(
+                x[:, :2], x, context_mask=np.array(VALID)[:, None, None, :]
+            ),
+            lambda layer, x: layer(
+                x[:, :2], x, hidden(np.tri(2, dtype=bool)), memory_key_padding_mask=hidden(VALID)
+            ), **options,
+        )
+        for name in ("TransformerDecoderLayer", "TransformerDecoder") for options in NORMS
     ),
     Twin(
         "BatchNorm2d: in training", lambda: nn.BatchNorm2d(3, 1e-3),
