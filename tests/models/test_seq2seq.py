@@ -197,7 +197,7 @@ def test_unknown_words_are_copied(array, numpy, learn):
 def test_it_learns_eight_pairs_by_heart(model, array, numpy, learn):
     source, target, *copies = batch(model, array, 8, 5, 6)
     target = array(np.concatenate([np.zeros((8, 1), int), numpy(target)], axis=1))
-    first, last = learn(model, lambda: model.loss(source, target, *copies), 100, 3e-2)
+    first, last = learn(model, lambda: model.loss(source, target, *copies), 60, 3e-2)
     assert first > 1.5 and last < 0.1
     written, state = [target[:, 0]], model.eval().start(source, *copies)
     for _ in range(6):
