@@ -12,7 +12,6 @@ import minae.ops as ops
 
 from ..backend import Array, expect, numpy, xp
 from ..functional import cross_entropy, linear
-from ..functional.checks import integers
 from ..interop import load_torch, to_torch
 from ..nn import Dropout, Embedding, LayerNorm, Linear, TransformerEncoder
 from ..nn.linear import constant
@@ -69,7 +68,8 @@ def mask_tokens(
     stays. Padding and tokens that are ``special`` (those of begin and end, say) are never among
     them. How many are hidden depends on the lengths alone.
     """
-    integers([mask, *special], vocabulary, "mask and special tokens")
+    if any(not 0 <= token < vocabulary for token in (mask, *special)):
+        raise ValueError(f"mask and special tokens must be in [0, {vocabulary})")
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
     ids, real = read_tokens(tokens, vocabulary)

@@ -99,7 +99,7 @@ def test_impossible_masks(array):
     for share in (0, 1.5, math.nan):
         with pytest.raises(ValueError, match="share must be above 0"):
             mask_tokens(tokens, 11, MASK, share=share)
-    with pytest.raises(ValueError, match=r"mask and special tokens must be in \[0, 11\), got 11"):
+    with pytest.raises(ValueError, match=r"mask and special tokens must be in \[0, 11\)"):
         mask_tokens(tokens, 11, 11)
     with pytest.raises(ValueError, match=r"tokens must be in \[0, 5\)"):
         mask_tokens(tokens, 5, MASK)
@@ -187,10 +187,10 @@ def test_segments_are_told_apart(model, array, numpy):
 
 
 def test_it_learns_what_is_hidden_in_eight_sentences(model, array, numpy, learn):
-    sentences = np.concatenate([np.arange(8)[:, None], ids(8, 7)], axis=1)
     rng = np.random.default_rng(0)
+    sentences = np.concatenate([np.arange(8)[:, None], rng.integers(4, 11, (8, 7))], axis=1)
     masked = mask_tokens(array(sentences), 11, MASK, (*range(4), 9), share=0.3, rng=rng)
-    first, last = learn(model, lambda: model.loss(masked), 60)
+    first, last = learn(model, lambda: model.loss(masked), 40)
     assert first > 2 and last < 0.05
     rows = minae.xp.arange(8)[:, None]
     found = numpy(model.predict(model(masked.tokens)[rows, masked.positions])).argmax(axis=2)
