@@ -40,12 +40,12 @@ def fit(
     floats in [0, 1], in an order that ``seed`` decides (see ``data.batches``); or anything that has
     a length and such a method ``batches(size, seed=, epoch=, start=)`` of its own, as
     ``seq.Windows`` and ``seq.Pairs`` have: a batch that is a tuple holds the arguments of ``loss``.
-    The ``optimizer`` holds the parameters of ``model``. Goes on where the run's checkpoint ends, if it has one, and stops after ``epochs`` or
-    after ``steps``, whichever comes first. ``schedule`` gives the learning rate of each step,
-    counted from 0. Progress is written to ``out``, by default standard output. Raises
-    KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for data that cannot
-    be trained on, FloatingPointError where the loss is no number any more, BlockingIOError where
-    another process trains in the run's folder.
+    The ``optimizer`` holds the parameters of ``model``. Goes on where the run's checkpoint ends, if
+    it has one, and stops after ``epochs`` or after ``steps``, whichever comes first. ``schedule``
+    gives the learning rate of each step, counted from 0. Progress is written to ``out``, by default
+    standard output. Raises KeyboardInterrupt after Ctrl-C, once the step is done and saved,
+    ValueError for data that cannot be trained on, FloatingPointError where the loss is no number
+    any more, BlockingIOError where another process trains in the run's folder.
     """
     epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
     if not len(data) or batch_size < 1:

@@ -3,6 +3,7 @@
 from .batching import batches_by_length
 from .bpe import BPETokenizer
 from .characters import CharacterTokenizer
+from .corpus import Pairs, Windows
 from .padded import Padded, pad
 from .stream import windows
 from .text import TextError, lines
@@ -12,6 +13,7 @@ from .wordpiece import WordPieceTokenizer
 from .words import WordTokenizer
 
 __all__ = [
-    "BPETokenizer", "CharacterTokenizer", "Padded", "TextError", "Vocabulary", "WordPieceTokenizer",
-    "WordTokenizer", "batches_by_length", "lines", "load_tokenizer", "pad", "windows",
+    "BPETokenizer", "CharacterTokenizer", "Padded", "Pairs", "TextError", "Vocabulary", "Windows",
+    "WordPieceTokenizer", "WordTokenizer", "batches_by_length", "lines", "load_tokenizer", "pad",
+    "windows",
 ]  # fmt: skip

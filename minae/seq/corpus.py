@@ -1,0 +1,78 @@
+"""Data to train on, which hand out their own batches: windows of one text, and pairs of sequences.
+
+Each follows from (seed, epoch, start) alone, so that a run that was interrupted needs no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..backend import Array, describe, numpy
+from ..transfer import uploads
+from .batching import batches_by_length
+from .padded import Padded, pad
+
+
+class Windows:
+    """A text in memory, ``ids`` in a list or a host array, as windows of ``time`` steps.
+
+    In each epoch they lie side by side, from a random beginning on, and come in a random order.
+    Raises ValueError where the text is shorter than one window.
+    """
+
+    unit = "windows"
+
+    def __init__(self, ids: Any, time: int) -> None:
+        self.ids, self.time = numpy.asarray(ids), time
+        if self.ids.ndim != 1 or self.ids.dtype.kind not in "iu":
+            raise TypeError(f"ids must be the integers of one text, got {describe(self.ids)}")
+        if time < 1 or len(self) < 1:
+            raise ValueError(f"{len(self.ids)} ids are no window of {time} steps and one more")
+
+    def __len__(self) -> int:
+        """How many windows an epoch has; one fewer than fit, which leaves room for the beginning.
+        """
+        whole = (len(self.ids) - 1) // self.time
+        return max(whole - 1, min(whole, 1))
+
+    def batches(self, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Array]:
+        """Arrays (size, time + 1), int64: all but the last are read, all but the first foretold.
+
+        ``size``, ``seed``, ``epoch`` and ``start`` are those of ``data.batch_indices``.
+        """
+        rng = numpy.random.default_rng([seed, epoch])
+        room = len(self.ids) - 1 - len(self) * self.time
+        places = rng.integers(min(room, self.time - 1) + 1) + self.time * rng.permutation(len(self))
+        steps = numpy.arange(self.time + 1)
+        begins = range(start * size, len(self), size)
+        return uploads(
+            self.ids[places[i : i + size, None] + steps].astype(numpy.int64) for i in begins
+        )
+
+
+class Pairs:
+    """Sequences of ids, and what each is to become: lists of lists, as long as one another.
+
+    Raises ValueError where there are none, or more of the one than of the other.
+    """
+
+    unit = "pairs"
+
+    def __init__(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
+        if len(sources) != len(targets) or not len(sources):
+            raise ValueError(f"{len(sources)} sources and {len(targets)} targets are no pairs")
+        self.sources, self.targets = sources, targets
+        self.lengths = [len(a) + len(b) for a, b in zip(sources, targets)]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def batches(
+        self, size: int, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Padded, Padded]]:
+        """Pairs of like length together, each side padded: see ``batches_by_length``, which says
+        what ``size``, ``seed``, ``epoch`` and ``start`` are."""
+        order = batches_by_length(self.lengths, size, seed=seed, epoch=epoch, start=start)
+        for chosen in order:
+            yield pad(self.sources[i] for i in chosen), pad(self.targets[i] for i in chosen)

@@ -1,0 +1,64 @@
+"""Windows of a text and pairs of sequences: what an epoch holds, and going on within one."""
+
+import numpy as np
+import pytest
+
+from minae.seq import Pairs, Windows
+
+
+def taken(data, size, numpy, **where):
+    return [numpy(x) for x in data.batches(size, **where)]
+
+
+def test_windows_lie_side_by_side_from_a_random_beginning(numpy):
+    beginnings = set()
+    for epoch in range(40):
+        found = np.concatenate(taken(Windows(range(103), 10), 4, numpy, seed=0, epoch=epoch))
+        assert found.shape == (9, 11) and found.dtype == np.int64
+        np.testing.assert_array_equal(found - found[:, :1], np.arange(11)[None].repeat(9, 0))
+        first = np.sort(found[:, 0])
+        np.testing.assert_array_equal(np.diff(first), 10)
+        beginnings.add(int(first[0]))
+    assert beginnings == set(range(10))
+
+
+def test_windows_follow_from_seed_epoch_and_start(numpy):
+    data = Windows(np.arange(500, dtype="u2"), 7)
+    whole = taken(data, 5, numpy, seed=3, epoch=2)
+    assert sum(map(len, whole)) == len(data)
+    for a, b in zip(whole[4:], taken(data, 5, numpy, seed=3, epoch=2, start=4), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(whole[0], taken(data, 5, numpy, seed=3, epoch=3)[0])
+    assert not np.array_equal(whole[0], taken(data, 5, numpy, seed=4, epoch=2)[0])
+
+
+def test_the_shortest_text_is_one_window(numpy):
+    ((window,),) = taken(Windows([4, 5, 6], 2), 8, numpy, seed=0, epoch=5)
+    assert window.tolist() == [4, 5, 6]
+    with pytest.raises(ValueError, match="2 ids are no window of 2 steps and one more"):
+        Windows([4, 5], 2)
+    with pytest.raises(TypeError, match="integers of one text"):
+        Windows([[1, 2]], 1)
+
+
+def test_pairs_stay_together_and_are_padded(numpy):
+    sources = [[n] * (n % 5 + 1) for n in range(23)]
+    targets = [[100 + n] * (n % 3) for n in range(23)]
+    data, seen = Pairs(sources, targets), []
+    for source, target in data.batches(4, seed=1, epoch=0):
+        for a, m, b, k in zip(*map(numpy, (*source, *target)), strict=True):
+            n = int(a[0])
+            assert a[:m].tolist() == sources[n] and b[:k].tolist() == targets[n]
+            assert not a[m:].any() and not b[k:].any()
+            seen.append(n)
+    assert sorted(seen) == list(range(23))
+    first, *_ = data.batches(4, seed=1, epoch=0, start=3)
+    *_, third = (x for x, _ in zip(data.batches(4, seed=1, epoch=0), range(4)))
+    np.testing.assert_array_equal(numpy(first[0].values), numpy(third[0].values))
+
+
+def test_pairs_that_are_none():
+    with pytest.raises(ValueError, match="2 sources and 1 targets"):
+        Pairs([[1], [2]], [[1]])
+    with pytest.raises(ValueError, match="0 sources"):
+        Pairs([], [])
