@@ -52,7 +52,7 @@ class Windows:
 
 
 class Pairs:
-    """Sequences of ids, and what each is to become: lists of lists, as long as one another.
+    """The ids of ``sources``, and the ``targets`` that each is to become: two lists of lists.
 
     Raises ValueError where there are none, or more of the one than of the other.
     """
