@@ -83,10 +83,9 @@ def fit(
 
 def _stream(data: Any, size: int, seed: int, done: int) -> Iterator[tuple[int, int, Any]]:
     """The batches after the first ``done``, each with its epoch and its size, without end."""
-    per_epoch = math.ceil(len(data) / size)
     of = getattr(data, "batches", None) or functools.partial(batches, data)
     while True:
-        epoch, start = divmod(done, per_epoch)
+        epoch, start = divmod(done, math.ceil(len(data) / size))
         for number, batch in enumerate(of(size, seed=seed, epoch=epoch, start=start), start):
             yield epoch, min(size, len(data) - number * size), batch
             done += 1
