@@ -29,7 +29,7 @@ from pathlib import Path
 Work = dict[str, Callable[[], object]]
 Figures = dict[str, dict[str, list[float]]]
 Tables = Callable[[Figures], str]
-PACKAGES = ("numpy", "numba", "torch", "faiss-cpu", "scikit-learn")
+PACKAGES = ("numpy", "numba", "torch", "faiss-cpu", "scikit-learn", "tokenizers")
 PAUSE = 0.2  # seconds, for the threads of the worker before to fall asleep
 
 
