@@ -5,7 +5,7 @@
 MB/s of UTF-8 on two threads, beside Hugging Face's tokenizers (Rust), which use both; minae uses
 one. Training is the whole of it, from lines to a tokenizer with 8,000 symbols; encoding begins with
 an empty cache of words. Shakespeare: 1.1 MB; WikiText-2: 2.4 MB; Chinese: the first 3,000 hotel
-reviews, 1.3 MB; German: 2.1 MB of Multi30k. From `$MINAE_DATA`.
+reviews, 0.9 MB; German: 2.1 MB of Multi30k. From `$MINAE_DATA`.
 """
 
 import gzip
