@@ -117,6 +117,7 @@ def places(value, way=()):
         (b"{}", "no tokenizer"),
         (b"[1]", "no tokenizer"),
         (b'{"minae": 2, "kind": "words"}', "a newer version of minae wrote it"),
+        (b'{"minae": 1, "kind": "words", "more": 0}', "it must hold .*; it holds .*more"),
         (b'{"kind": "words"}', "minae has not written it"),
         (b'{"model": 3}', "the model is 3"),
         (b'{"model": {"type": "Unigram"}}', "'Unigram'"),
