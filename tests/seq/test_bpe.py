@@ -4,7 +4,7 @@ import random
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minae.seq import BPETokenizer, Vocabulary
@@ -18,6 +18,7 @@ def tokenizer():
     return BPETokenizer.train(TEXTS, 280, specials=["<pad>", "<eos>"])
 
 
+@example("a\ud800 \udfff\ud83d\ude00")
 @given(st.text(st.characters(exclude_categories=[])))  # lone surrogates, too
 def test_any_text_comes_back(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
