@@ -5,6 +5,7 @@
 - ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
 - ``softmax``, ``log_softmax``, ``cross_entropy``, ``standardize``; of each its ``_gradient``.
 - ``learn_merges``; ``rank_merges``, ``merge``: byte-pair encoding, on the host with CuPy, too.
+- ``chart_total``, ``chart_parts``: sums over all structures of a chart, and what its cells have.
 - ``uniform``, ``normal``: random numbers by a counter, for the device; ``flag``: what went wrong.
 
 Each calls the best form of it that this machine has, found at the first call. ``reference.py``
@@ -32,11 +33,11 @@ from minae import backend
 from . import reference
 
 __all__ = [
-    "Unavailable", "adam", "by_definition", "conv2d", "conv2d_input", "conv2d_weight",
-    "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate", "learn_merges",
-    "log_softmax", "log_softmax_gradient", "matmul", "merge", "nearest", "normal", "prepare",
-    "rank_merges", "relu", "scatter_sum", "sgd", "softmax", "softmax_gradient", "standardize",
-    "standardize_gradient", "uniform", "warm_up",
+    "Unavailable", "adam", "by_definition", "chart_parts", "chart_total", "conv2d", "conv2d_input",
+    "conv2d_weight", "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate",
+    "learn_merges", "log_softmax", "log_softmax_gradient", "matmul", "merge", "nearest", "normal",
+    "prepare", "rank_merges", "relu", "scatter_sum", "sgd", "softmax", "softmax_gradient",
+    "standardize", "standardize_gradient", "uniform", "warm_up",
 ]  # fmt: skip
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
@@ -44,6 +45,7 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
     "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "correlation",
     "relu": "updates", "gate": "updates", "sgd": "updates", "adam": "updates",
     "learn_merges": "merging", "rank_merges": "merging", "merge": "merging",
+    "chart_total": "chart", "chart_parts": "chart",
 }  # fmt: skip
 
 
@@ -279,3 +281,13 @@ def standardize(x: Any, eps: float, axis: Any = -1) -> Any:
 @functools.wraps(reference.standardize_gradient)
 def standardize_gradient(g: Any, x: Any, eps: float, axis: Any = -1) -> Any:
     return form("standardize_gradient")(g, x, eps, axis)
+
+
+@functools.wraps(reference.chart_total)
+def chart_total(x: Any, levels: Any, semiring: Any) -> Any:
+    return form("chart_total")(x, levels, semiring)
+
+
+@functools.wraps(reference.chart_parts)
+def chart_parts(x: Any, levels: Any, semiring: Any) -> Any:
+    return form("chart_parts")(x, levels, semiring)

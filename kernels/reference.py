@@ -13,6 +13,7 @@ from minae.faults import check
 
 # Kernels too, in files of their own.
 from .error_function import erf  # noqa: F401
+from .levels import chart_parts, chart_total  # noqa: F401
 from .merges import learn_merges, merge, rank_merges  # noqa: F401
 from .noise import normal, uniform  # noqa: F401
 from .patches import conv2d, conv2d_input, conv2d_weight  # noqa: F401
