@@ -70,7 +70,7 @@ def _third(g: Any, values: Any, x: Any, levels: Sequence[Level]) -> Any:
     """
     recorded = type(x) is Tensor and x.requires_grad
     leaf = x if recorded else Tensor(x, requires_grad=True)
-    chart = ops.swapaxes(leaf, axis1=0, axis2=1)
+    chart = leaf.T
     for level in levels:
         cells, left, right = level.places()
         terms = ops.getitem(chart, index=left) + ops.getitem(chart, index=right)

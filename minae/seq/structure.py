@@ -132,7 +132,7 @@ class BinaryTrees(Structures):
         self.lengths = _lengths(lengths, batch, n)
         i = xp.arange(n)
         self.spans = (i[:, None] <= i) & (i < self.lengths[:, None, None])
-        scores = _possible(self.spans, scores, "span")
+        scores = _possible(self.spans, scores, "a span")
         ends = _constant(xp.arange(n + 1) == self.lengths[:, None], scores)
         nothing = _constant(xp.ones((batch, 1), bool), scores)
         self.cells = ops.concatenate(
@@ -205,9 +205,9 @@ class LinearChain(Structures):
         t, long = xp.arange(time), self.lengths[:, None]
         if start is not None:
             emissions = emissions + ops.where((t == 0)[:, None], _row(start, labels), 0.0)
-        emissions = _possible((t < long)[:, :, None], emissions, "emission")
+        emissions = _possible((t < long)[:, :, None], emissions, "an emission")
         within = (t[1:] < long)[:, :, None, None] if not self.shared else xp.ones(1, bool)
-        transitions = _possible(within, transitions, "transition")
+        transitions = _possible(within, transitions, "a transition")
         last = (t == long - 1)[:, :, None]
         ends = _constant(xp.broadcast_to(last, self.shape), emissions)
         if end is not None:
@@ -290,7 +290,7 @@ def _row(scores: Any, labels: int) -> Any:
 def _possible(within: Array, scores: Any, what: str) -> Any:
     """The scores, -inf where they are not ``within`` a structure."""
     scores = ops.where(within, scores, -math.inf)
-    wrong = f"the score of a {what} is NaN or +inf; -inf forbids it, and no other is infinite"
+    wrong = f"the score of {what} is NaN or +inf; -inf forbids it, and no other is infinite"
     check(~(entries(scores) < math.inf), ValueError, wrong)
     return scores
 
