@@ -13,6 +13,7 @@ import minae as m
 from minae import Tensor, kernels, nn, ops, vq
 from minae.backend import asarray, asnumpy
 from minae.functional import loss
+from minae.seq import BinaryTrees, chart, semirings
 
 GRID = ops.Grid
 SHAPE = (13, 7, 371)  # of elementwise work: 33,761 entries
@@ -62,6 +63,19 @@ def spoiled(rng):
     return np.where(z < 3, z, np.nan)
 
 
+def of_trees(function):
+    """``function(scores of cells, levels)`` of the chart of all binary trees."""
+
+    def call(x, *values):
+        trees = BinaryTrees(x, [21, 20, 0, 1, 7])
+        return function(*values, trees.cells, levels=trees.levels)
+
+    return call
+
+
+TREES, CELLS = (5, 21, 21), (5, 1 + 21 * 21 + 22 + 1)
+
+
 # --- The table: {name, and what is special: (inputs, function)} ----------------------------------
 
 KINKED = "abs relu sign"
@@ -97,6 +111,9 @@ OPS = {
     "clip": ([SHAPE], lambda x: ops.clip(x, low=-1.0, high=0.5)),
     "astype": ([SHAPE], lambda x: ops.astype(x, dtype="float64")),
     "bounded_log": ([positive(*SHAPE)], loss.bounded_log),
+    **{name: ([TREES], of_trees(getattr(chart, name)))
+       for name in ("log_partition", "marginals", "entropy", "best_score", "best_parts")},
+    "covariance": ([TREES, CELLS], of_trees(chart.covariance)),
     "straight_through": ([SHAPE] * 2, lambda x, y: vq.straight_through(x, y.detach())),
     "reverse_gradient": ([SHAPE], lambda x: m.reverse_gradient(x * x, 0.5)),
     "sum, of all": ([SHAPE], ops.sum),
@@ -363,6 +380,8 @@ KERNELS = {  # of arrays, without gradients
     "uniform": drawn("uniform", "float32"), "uniform, float64": drawn("uniform", "float64"),
     "normal": drawn("normal", "float32"), "normal, float64": drawn("normal", "float64"),
     "flag": ([SHAPE], flagged),
+    **{name: ([TREES], of_trees(partial(getattr(kernels, name), semiring=semirings.Log())))
+       for name in ("chart_total", "chart_parts")},
 }  # fmt: skip
 KINDS = {"ops": OPS, "functions": FUNCTIONS, "layers": LAYERS, "kernels": KERNELS}
 

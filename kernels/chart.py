@@ -41,7 +41,7 @@ def chart_parts(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
     kind = semiring.name
     if kind not in ("log", "max", "sample", "expectation") or not _fits(x):
         return reference.chart_parts(x, levels, semiring)
-    x, items, out = np.ascontiguousarray(x), _items(tuple(levels)), np.zeros_like(x)
+    x, items, out = np.ascontiguousarray(x), _items(tuple(levels)), np.zeros(x.shape, x.dtype)
     if kind == "log":
         probabilities = _probabilities[x.dtype]
         share(lambda b: probabilities(x[b], items, out[b]), len(x))

@@ -18,7 +18,7 @@ from minae.backend import Array, xp
 
 
 class Level(NamedTuple):
-    """Cells that can be computed together: ``count`` of them, with ``terms`` terms each.
+    """Cells that can be computed together: ``size`` of them, with ``terms`` terms each.
 
     Cell i is ``cells[0] + i cells[1]``, and its term k has at its left the cell
     ``left[0] + i left[1] + k left[2]``, at its right one by ``right``. Of the cells at the left no
@@ -26,50 +26,51 @@ class Level(NamedTuple):
     too. A structure meets a cell that has terms once at most.
     """
 
-    count: int
+    size: int
     terms: int
     cells: tuple[int, int]
     left: tuple[int, int, int]
     right: tuple[int, int, int]
 
     def places(self) -> tuple[Array, Array, Array]:
-        """The cells (count,), those at the left and those at the right (count, terms).
+        """The cells (size,), those at the left and those at the right (size, terms).
 
         A side that all cells share is (1, terms).
         """
         first, step = self.cells
         sides = []
         for start, by_cell, by_term in (self.left, self.right):
-            rows = xp.arange(self.count if by_cell else 1)[:, None] * by_cell
+            rows = xp.arange(self.size if by_cell else 1)[:, None] * by_cell
             sides.append(start + rows + by_term * xp.arange(self.terms))
-        return first + step * xp.arange(self.count), *sides
+        return first + step * xp.arange(self.size), *sides
 
 
 def chart_total(x: Array, levels: Sequence[Level], semiring: Any) -> Array:
-    """The sum over all structures of each chart: ``x`` (batch, cells) are scores, (batch,) is made.
+    """The sum over all structures of each chart, (batch,), from the scores ``x`` (batch, cells).
 
-    ``semiring`` is one of ``minae.seq.semirings``, which says what a sum is and a product. Computed
-    in float64, whatever x is.
+    ``levels`` say which cells have which terms, and ``semiring``, one of ``minae.seq.semirings``,
+    what a sum is and a product. Computed in float64, in the dtype of x.
     """
     return semiring.total(_filled(x, levels, semiring)[-1]).astype(x.dtype)
 
 
 def chart_parts(x: Array, levels: Sequence[Level], semiring: Any) -> Array:
-    """What each cell has in the sum over all structures of its chart: the shape of ``x``.
+    """What each cell has in the sum over all structures of its chart, in the shape of ``x``.
 
-    In the logarithmic semiring it is the probability of each part; in others, what they say.
+    ``levels`` are those of the chart. In the semiring ``Log`` it is the probability of each part;
+    other ones say of ``semiring`` what it is.
     """
     chart = _filled(x, levels, semiring)
     parts = semiring.start(chart)
-    end = sum(level.count for level in levels)
+    end = sum(level.size for level in levels)
     for level in reversed(levels):
         cells, left, right = level.places()
-        items = slice(end - level.count, end)
-        end -= level.count
+        items = slice(end - level.size, end)
+        end -= level.size
         terms = semiring.times(chart[left], chart[right])
         given = semiring.give(parts[cells], terms, items)
         for side in (left, right):
-            shared = len(side) < level.count
+            shared = len(side) < level.size
             parts[side] += given.sum(axis=0, keepdims=True) if shared else given
     return semiring.parts(parts).astype(x.dtype)
 

@@ -36,8 +36,10 @@ import pytest  # noqa: E402
 
 import minae.engine as engine  # noqa: E402
 import minae.ops as ops  # noqa: E402
+import minae.seq.chart  # noqa: E402, F401
 
-TESTS = ["test_ops.py", "test_adjoint.py", "test_engine.py", "functional", "test_tensor.py"]
+TESTS = ["test_ops.py", "test_adjoint.py", "test_engine.py", "functional", "test_tensor.py",
+         "seq/test_structure.py"]
 LIMIT = 60  # seconds for a mutant; one that takes longer hangs, and so is noticed
 WANTED = 0.95
 

@@ -13,6 +13,7 @@ from test_ops import ROWS, call, drawn, every_row, few, values
 import minae
 from minae import Tensor, grad, vq
 from minae.engine import OPS
+from minae.seq import BinaryTrees, chart
 
 
 def assert_adjoint(function, points, array, numpy):
@@ -37,7 +38,10 @@ def norm(arrays):
 
 OPAQUE = set()  # ops that refuse a second derivative
 # Declared outside of minae.ops, so without a row in test_ops.
-ELSEWHERE = {"straight_through", "reverse_gradient", "bounded_log"}
+CHARTS = {
+    "log_partition", "marginals", "covariance", "entropy", "best_score", "best_parts"
+}  # fmt: skip
+ELSEWHERE = {"straight_through", "reverse_gradient", "bounded_log", *CHARTS}
 
 
 def test_no_op_is_missing():
@@ -61,6 +65,20 @@ def test_ops(row, data, seed, array, numpy):
 def test_straight_through(array, numpy):
     x = np.random.default_rng(0).standard_normal((2, 3))
     assert_adjoint(lambda x: vq.straight_through(x, array(np.zeros((2, 3)))), [x], array, numpy)
+
+
+@pytest.mark.parametrize("name", sorted(CHARTS - {"best_parts"}))
+def test_charts(name, array, numpy):
+    def function(x, *values):
+        found = BinaryTrees(x, [4, 2])
+        return getattr(chart, name)(*values, found.cells, levels=found.levels)
+
+    rng = np.random.default_rng(0)
+    cells = BinaryTrees(array(np.zeros((1, 4, 4)))).cells.shape[1]
+    points = [rng.standard_normal((2, 4, 4))]
+    if name == "covariance":
+        points.append(rng.standard_normal((2, cells)))
+    assert_adjoint(function, points, array, numpy)
 
 
 # Shapes of the inputs, and the function of them.

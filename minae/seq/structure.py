@@ -23,7 +23,7 @@ from . import chart
 from .semirings import Count, Sample
 
 
-class Structures:
+class _Structures:
     """What all families have in common; make a ``LinearChain`` or ``BinaryTrees``.
 
     Methods compute when they are called and keep nothing. All but ``best``'s structure, ``sample``
@@ -64,7 +64,7 @@ class Structures:
         ``rng`` is a ``numpy.random.Generator``; without one the default generator draws.
         """
         cells = entries(self.cells)
-        items = sum(level.count for level in self.levels)
+        items = sum(level.size for level in self.levels)
         uniforms = random.uniform_noise((count, len(cells), items), "float64", rng)
         return self._structure(kernels.chart_parts(cells, self.levels, Sample(uniforms)))
 
@@ -76,7 +76,7 @@ class Structures:
         """The logarithm of the probability of a ``structure`` of each, as in ``score``."""
         return self.score(structure) - self.log_partition()
 
-    def kl(self, other: Structures) -> Any:
+    def kl(self, other: _Structures) -> Any:
         """``sum of p log(p / q)``, (batch,), where q is an ``other`` of the same family and shape.
 
         inf where a structure that has probability here is impossible there.
@@ -108,7 +108,7 @@ class Structures:
         raise NotImplementedError
 
 
-class BinaryTrees(Structures):
+class BinaryTrees(_Structures):
     """The binary trees over a sequence: p(tree) is proportional to exp(sum of its spans' scores).
 
     ``scores`` (batch, n, n) has at [i, j] the score of a constituent from word i to word j, both
@@ -167,7 +167,7 @@ class BinaryTrees(Structures):
         return self._scores(parts) > 0
 
 
-class LinearChain(Structures):
+class LinearChain(_Structures):
     """The label sequences of a linear-chain CRF: p(labels) is proportional to exp(score), and
 
         score = start[y_0] + sum of emissions[t, y_t] + sum of transitions[t, y_t, y_t+1] + end[y_T]

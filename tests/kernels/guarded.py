@@ -44,6 +44,7 @@ allocated = []
 nrt.c_helpers["MemInfo_alloc_aligned"] = ctypes.cast(allocate, ctypes.c_void_p).value
 
 from minae.kernels import (  # noqa: E402
+    chart,
     codebook,
     compiler,
     convolution,
@@ -54,6 +55,8 @@ from minae.kernels import (  # noqa: E402
     threads,
     updates,
 )
+
+from minae.seq import BinaryTrees, LinearChain, semirings  # noqa: E402
 
 
 def moved(x):
@@ -144,6 +147,21 @@ for dtype in ("f4", "f8"):
         updates.adam(*arrays, 1, 0.1, (0.9, 0.999), 1e-8, 0.1)
         updates.sgd(*arrays[:3], 0.1, 0.9, 0.1)
         assert all(np.isfinite(a).all() for a in arrays)
+
+    for n in (0, 1, 2, 3, 9):
+        trees = BinaryTrees(integers(2, n, n), [n, n // 2])
+        each = LinearChain(integers(2, n, 3), integers(2, max(n - 1, 0), 3, 3), lengths=[n, n // 2])
+        shared = LinearChain(integers(2, n, 3), integers(3, 3))
+        for found in (trees, each, shared):
+            items = sum(level.size for level in found.levels)
+            values = integers(*found.cells.shape)
+            for semiring in (
+                semirings.Log(), semirings.Max(), semirings.Sample(rng.random((3, 2, items))),
+                semirings.Expectation(values), semirings.Entropy(),
+            ):  # fmt: skip
+                chart.chart_total(found.cells, found.levels, semiring)
+                if semiring.name != "entropy":
+                    chart.chart_parts(found.cells, found.levels, semiring)
 
 for flags in (np.zeros(0, np.uint8), np.ones(3, np.uint8), np.zeros(3, np.uint8)):
     threads._watch[np.dtype(np.float32)](flags, 5)
