@@ -55,7 +55,6 @@ from minae.kernels import (  # noqa: E402
     threads,
     updates,
 )
-
 from minae.seq import BinaryTrees, LinearChain, semirings  # noqa: E402
 
 
