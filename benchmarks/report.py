@@ -23,7 +23,7 @@ SCRIPTS = {  # in the order of the report, with the options that measure well
     "nearest": "--rounds 2 --target 0.3", "scaling": "--rounds 2 --target 0.3",
     "conv": "--rounds 3 --target 0.3", "layers": "--rounds 3 --target 0.2",
     "roofline": "--rounds 2 --target 0.3",
-    "sums": "--rounds 7 --target 0.3", "step": "--rounds 5 --target 1.5", "memory": "--rounds 3",
+    "sums": "--rounds 7 --target 0.3", "charts": "--rounds 3 --target 0.3", "step": "--rounds 5 --target 1.5", "memory": "--rounds 3",
     "graph_memory": "--rounds 3", "compile": "--rounds 3",
     "tokenizing": "--rounds 3 --target 0.01",
     "overhead": "--rounds 9 --target 0.6", "imports": "--rounds 10",

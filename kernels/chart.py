@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 
 from . import reference
-from .compiler import array, associative, inline, kernel
+from .compiler import associative, inline, kernel
 from .levels import Level
 from .rows import finite
 from .threads import share
@@ -26,51 +26,50 @@ TOGETHER = 512  # terms that are worth a loop of their own
 
 def chart_total(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
     """See ``reference.chart_total``."""
-    kind = semiring.name
-    if kind not in ("log", "max", "expectation", "entropy") or not _fits(x):
-        return reference.chart_total(x, levels, semiring)
-    x, table, out = np.ascontiguousarray(x), _items(tuple(levels)), np.empty((len(x), 1))
+    kind, table = semiring.name, _items(tuple(levels))
     if kind in ("log", "max"):
-        total = _total[x.dtype]
-        share(lambda b: total(x[b], *table, out[b], kind == "max"), len(x))
-    else:
-        values, mean = _values(x, semiring), _mean[x.dtype]
-        share(lambda b: mean(x[b], values[b], *table, out[b], kind == "entropy"), len(x))
-    return out[:, 0].astype(x.dtype)
+        total, best = _total[x.dtype], kind == "max"
+        return _each(x, (), lambda chart, b: total(chart, *table, best))
+    if kind in ("expectation", "entropy"):
+        values = finite(x) if kind == "entropy" else semiring.values
+        mean, entropy = _mean[x.dtype], kind == "entropy"
+        return _each(x, (), lambda chart, b: mean(chart, *table, _double(values[b]), entropy))
+    return reference.chart_total(x, levels, semiring)
 
 
 def chart_parts(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
     """See ``reference.chart_parts``."""
-    kind = semiring.name
-    if kind not in ("log", "max", "sample", "expectation") or not _fits(x):
-        return reference.chart_parts(x, levels, semiring)
-    x, table = np.ascontiguousarray(x), _items(tuple(levels))
-    out = np.zeros(x.shape, x.dtype)
+    kind, table, row = semiring.name, _items(tuple(levels)), x.shape[1:]
     if kind == "log":
         probabilities = _probabilities[x.dtype]
-        share(lambda b: probabilities(x[b], *table, out[b]), len(x))
-    elif kind == "max":
+        return _each(x, row, lambda chart, b: probabilities(chart, *table))
+    if kind == "max":
         best = _best[x.dtype]
-        share(lambda b: best(x[b], *table, out[b]), len(x))
-    elif kind == "expectation":
-        values, covariance = _values(x, semiring), _covariance[x.dtype]
-        share(lambda b: covariance(x[b], values[b], *table, out[b]), len(x))
-    else:
-        uniforms = np.ascontiguousarray(semiring.uniforms.swapaxes(0, 1), np.float64)
-        out, draw = np.zeros((*uniforms.shape[:2], x.shape[1]), x.dtype), _draw[x.dtype]
-        share(lambda b: draw(x[b], *table, out[b], uniforms[b]), len(x))
-        out = out.swapaxes(0, 1)
+        return _each(x, row, lambda chart, b: best(chart, *table))
+    if kind == "expectation":
+        covariance, values = _covariance[x.dtype], semiring.values
+        return _each(x, row, lambda chart, b: covariance(chart, *table, _double(values[b])))
+    if kind == "sample":
+        draw, uniforms = _draw[x.dtype], semiring.uniforms
+        rows = _each(x, (len(uniforms), *row),
+                     lambda chart, b: draw(chart, *table, _double(uniforms[:, b])))  # fmt: skip
+        return rows.swapaxes(0, 1)
+    return reference.chart_parts(x, levels, semiring)
+
+
+def _each(x: Any, shape: tuple[int, ...], function: Any) -> Any:
+    """What ``function`` makes of the scores of each chart, which it may write over."""
+    out = np.empty((len(x), *shape), x.dtype)
+
+    def work(b: int) -> None:
+        out[b] = function(np.array(x[b], np.float64), b)
+
+    share(work, len(x))
     return out
 
 
-def _fits(x: Any) -> bool:
-    return x.dtype in (np.float32, np.float64) and x.size > 0
-
-
-def _values(x: Any, semiring: Any) -> Any:
-    """The second scores of an expectation: of an entropy, the scores themselves."""
-    values = finite(x) if semiring.name == "entropy" else semiring.values
-    return np.ascontiguousarray(values, x.dtype)
+def _double(values: Any) -> Any:
+    return np.ascontiguousarray(values, np.float64)
 
 
 @functools.lru_cache(maxsize=32)
@@ -146,14 +145,13 @@ def _powers(chart, items, first, last, powers, tops):
 
 # --- Upwards ----------------------------------------------------------------------------------
 
-_ITEMS = types.Array(types.int64, 2, "C", readonly=True)
-_GROUPS = array(types.int64)
+# The same for every dtype: scores that become what cells are worth, and what _items returns.
+_CHART = types.float64[::1], types.int64[:, ::1], types.int64[::1]
 
 
 @inline
-def _filled(x, items, groups, powers, tops):
-    """What every cell is worth: the logarithm of a sum."""
-    chart = x.astype(np.float64)
+def _fill(chart, items, groups, powers, tops):
+    """Make scores what every cell is worth: the logarithm of a sum."""
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
         _powers(chart, items, first, last, powers, tops)
@@ -163,17 +161,14 @@ def _filled(x, items, groups, powers, tops):
                 top += math.log(_sum(powers, place, place + items[i, 1]))
                 place += items[i, 1]
             chart[items[i, 0]] += top
-    return chart
 
 
 @inline
-def _largest(x, items):
-    """What every cell is worth: the largest score."""
-    chart = x.astype(np.float64)
+def _fill_largest(chart, items):
+    """Make scores what every cell is worth: the largest score."""
     for i in range(len(items)):
         if chart[items[i, 0]] > -math.inf:
             chart[items[i, 0]] += _first_largest(chart, items, i)[0]
-    return chart
 
 
 @inline
@@ -189,9 +184,9 @@ def _first_largest(chart, items, i):
 
 
 @inline
-def _means(values, chart, items, groups, powers, tops):
+def _means(chart, items, groups, values, powers, tops):
     """The mean of the second score over the structures below each cell."""
-    means = values.astype(np.float64)
+    means = values.copy()
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
         _powers(chart, items, first, last, powers, tops)
@@ -212,22 +207,29 @@ def _mean_of_terms(means, items, i, powers, place):
     return mean / _sum(powers, place, place + items[i, 1])
 
 
-@kernel(lambda f: (array(f), _ITEMS, _GROUPS, types.float64[::1], types.boolean))
-def _total(x, items, groups, out, best):
+@inline
+def _room(chart):
+    """For the exponentials of a group of items, or of one, and the largest of each item."""
+    return np.empty(chart.size + TOGETHER), np.empty(TOGETHER)
+
+
+@kernel(lambda f: (*_CHART, types.boolean))
+def _total(chart, items, groups, best):
     if best:
-        out[0] = _largest(x, items)[-1]
+        _fill_largest(chart, items)
     else:
-        powers, tops = np.empty(x.size + TOGETHER), np.empty(TOGETHER)
-        out[0] = _filled(x, items, groups, powers, tops)[-1]
+        _fill(chart, items, groups, *_room(chart))
+    return chart[-1]
 
 
-@kernel(lambda f: (array(f), array(f), _ITEMS, _GROUPS, types.float64[::1], types.boolean))
-def _mean(x, values, items, groups, out, entropy):
-    powers, tops = np.empty(x.size + TOGETHER), np.empty(TOGETHER)
-    chart = _filled(x, items, groups, powers, tops)
-    out[0] = _means(values, chart, items, groups, powers, tops)[-1]
+@kernel(lambda f: (*_CHART, types.float64[::1], types.boolean))
+def _mean(chart, items, groups, values, entropy):
+    powers, tops = _room(chart)
+    _fill(chart, items, groups, powers, tops)
+    mean = _means(chart, items, groups, values, powers, tops)[-1]
     if entropy:
-        out[0] = chart[-1] - out[0] if chart[-1] > -math.inf else 0.0
+        return chart[-1] - mean if chart[-1] > -math.inf else 0.0
+    return mean
 
 
 # --- Downwards --------------------------------------------------------------------------------
@@ -245,11 +247,19 @@ def _give(parts, items, i, given, place):
         right += items[i, 5]
 
 
-@kernel(lambda f: (array(f), _ITEMS, _GROUPS, f[::1]))
-def _probabilities(x, items, groups, out):
-    powers, tops, parts = np.empty(x.size + TOGETHER), np.empty(TOGETHER), np.zeros(x.size)
-    chart = _filled(x, items, groups, powers, tops)
+@inline
+def _start(chart):
+    """The root alone has something."""
+    parts = np.zeros(chart.size)
     parts[-1] = 1
+    return parts
+
+
+@kernel(lambda f: _CHART)
+def _probabilities(chart, items, groups):
+    powers, tops = _room(chart)
+    _fill(chart, items, groups, powers, tops)
+    parts = _start(chart)
     for g in range(len(groups) - 2, -1, -1):
         first, last, place = groups[g], groups[g + 1], 0
         _powers(chart, items, first, last, powers, tops)
@@ -261,16 +271,15 @@ def _probabilities(x, items, groups, out):
                     powers[k] *= scale
                 _give(parts, items, i, powers, place)
                 place = end
-    out[:] = parts
+    return parts
 
 
-@kernel(lambda f: (array(f), array(f), _ITEMS, _GROUPS, f[::1]))
-def _covariance(x, values, items, groups, out):
-    powers, moved, tops = np.empty(x.size), np.empty(x.size + TOGETHER), np.empty(TOGETHER)
-    parts, moves = np.zeros(x.size), np.zeros(x.size)
-    chart = _filled(x, items, groups, powers, tops)
-    means = _means(values, chart, items, groups, powers, tops)
-    parts[-1] = 1
+@kernel(lambda f: (*_CHART, types.float64[::1]))
+def _covariance(chart, items, groups, values):
+    powers, tops = _room(chart)
+    _fill(chart, items, groups, powers, tops)
+    means = _means(chart, items, groups, values, powers, tops)
+    parts, moves, moved = _start(chart), np.zeros(chart.size), np.empty_like(powers)
     for g in range(len(groups) - 2, -1, -1):
         first, last, place = groups[g], groups[g + 1], 0
         _powers(chart, items, first, last, powers, tops)
@@ -289,29 +298,26 @@ def _covariance(x, values, items, groups, out):
                 _give(parts, items, i, powers, place)
                 _give(moves, items, i, moved, place)
                 place = end
-    out[:] = moves
+    return moves
 
 
-@kernel(lambda f: (array(f), _ITEMS, _GROUPS, f[::1]))
-def _best(x, items, groups, out):
-    chart = _largest(x, items)
-    out[-1] = 1
+@kernel(lambda f: _CHART)
+def _best(chart, items, groups):
+    _fill_largest(chart, items)
+    parts = _start(chart)
     for i in range(len(items) - 1, -1, -1):
-        if out[items[i, 0]] > 0:
+        if parts[items[i, 0]] > 0:
             top, choice = _first_largest(chart, items, i)
             if top > -math.inf:
-                out[items[i, 2] + choice * items[i, 3]] += 1
-                out[items[i, 4] + choice * items[i, 5]] += 1
+                _choose(parts, items, i, choice)
+    return parts
 
 
-@kernel(
-    lambda f: (
-        array(f), _ITEMS, _GROUPS, f[:, ::1], types.Array(types.float64, 2, "C", readonly=True)
-    )
-)  # fmt: skip
-def _draw(x, items, groups, out, uniforms):
-    powers, tops = np.empty(x.size + TOGETHER), np.empty(TOGETHER)
-    chart = _filled(x, items, groups, powers, tops)
+@kernel(lambda f: (*_CHART, types.float64[:, ::1]))
+def _draw(chart, items, groups, uniforms):
+    powers, tops = _room(chart)
+    _fill(chart, items, groups, powers, tops)
+    out = np.zeros((len(uniforms), chart.size))
     for sample in range(len(out)):
         parts = out[sample]
         parts[-1] = 1
@@ -327,5 +333,12 @@ def _draw(x, items, groups, out, uniforms):
                         running += powers[k]
                         if running > target:
                             break
-                    parts[items[i, 2] + choice * items[i, 3]] += 1
-                    parts[items[i, 4] + choice * items[i, 5]] += 1
+                    _choose(parts, items, i, choice)
+    return out
+
+
+@inline
+def _choose(parts, items, i, choice):
+    """Give all to one term of item i."""
+    parts[items[i, 2] + choice * items[i, 3]] += 1
+    parts[items[i, 4] + choice * items[i, 5]] += 1
