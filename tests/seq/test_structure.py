@@ -9,7 +9,7 @@ import pytest
 import minae
 from minae import Tensor, kernels
 from minae.seq import BinaryTrees, LinearChain, semirings
-from minae.seq.chart import covariance
+from minae.seq.chart import best_parts, covariance
 from minae.testing import check_grads
 
 LABELS = 3
@@ -408,6 +408,7 @@ def test_where_nothing_is_possible_gradients_are_0(family, array, numpy):
     assert float(found.log_partition().item()) == float(found.best()[0].item()) == -math.inf
     assert float(found.entropy().item()) == int(found.count()[0]) == 0
     assert not numpy(found.best()[1]).any() and not numpy(found.sample(3)).any()
+    assert not numpy(best_parts(found.cells, levels=found.levels))[:, :-1].any()  # but the root
     for parts in listed(found.marginals()):
         assert not numpy(parts).any()
     for loss in (found.log_partition(), found.entropy()):
