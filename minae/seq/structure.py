@@ -26,7 +26,8 @@ from .semirings import Count, Sample
 class _Structures:
     """What all families have in common; make a ``LinearChain`` or ``BinaryTrees``.
 
-    Methods compute when they are called and keep nothing. All but ``best``'s structure, ``sample``
+    Methods compute when they are called and keep nothing; losses of one distribution share its
+    graph, so add them before ``backward``. All but ``best``'s structure, ``sample``
     and ``count`` can be differentiated, to any order, where the scores are Tensors. Parts whose
     score is -inf are in no structure; where that leaves none at all, the log-partition is -inf and
     gradients, marginals and entropy are 0. Computed in float64, results are in the dtype of the
