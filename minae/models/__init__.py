@@ -2,8 +2,11 @@
 
 from .bert import BERT, Masked, mask_tokens
 from .gpt import GPT
+from .saving import Saved
 from .seq2seq import Seq2Seq, copy_ids
 from .transformer import Transformer
 from .vqvae import VQVAE
 
-__all__ = ["BERT", "GPT", "VQVAE", "Masked", "Seq2Seq", "Transformer", "copy_ids", "mask_tokens"]
+__all__ = [
+    "BERT", "GPT", "VQVAE", "Masked", "Saved", "Seq2Seq", "Transformer", "copy_ids", "mask_tokens",
+]  # fmt: skip

@@ -98,8 +98,7 @@ class GPT(Saved):
             ids, mask = read_tokens(tokens, self.vocabulary, self.context, least=0)
             if mask is not None:
                 raise ValueError("prompts of several lengths: start with those of one length each")
-            if ids.shape[1]:
-                self._read(ids, caches)
+            self._read(ids, caches)
         return caches
 
     def step(self, tokens: Any, state: list[KeyValueCache]) -> tuple[Any, list[KeyValueCache]]:

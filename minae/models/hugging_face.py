@@ -43,7 +43,8 @@ def expect_config(config: dict[str, Any], wanted: Mapping[str, tuple]) -> None:
 def without_copies(arrays: dict[str, Any], copies: Mapping[str, str]) -> dict[str, Any]:
     """All but those that are ``copies`` of another; ValueError where one differs from it."""
     for name, original in copies.items():
-        if name in arrays and not numpy.array_equal(arrays[name], arrays.get(original)):
+        same = original in arrays and numpy.array_equal(arrays[original], arrays.get(name, 0))
+        if name in arrays and not same:
             raise ValueError(f"{name} is not {original}: here the two are one array")
     return {name: value for name, value in arrays.items() if name not in copies}
 

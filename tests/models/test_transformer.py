@@ -38,6 +38,16 @@ def test_the_positions_are_those_of_the_paper(numpy):
     assert sines(3, 5).shape == (3, 5)
 
 
+def test_vectors_of_tokens_are_as_large_as_fixed_positions(array, numpy):
+    """Vaswani et al. 2017, section 3.4: the output's weights times the root of the features."""
+    model = Transformer(500, 400, context=8, features=64)
+    for table, count in ((model.source, 500), (model.target, 400)):
+        assert float(numpy(table.weight).std()) == pytest.approx(1 / 8, rel=0.05)
+        placed = numpy(model.eval()._placed(table, array(np.arange(count).reshape(-1, 4)), 3))
+        vectors = placed - numpy(sines(8, 64))[3:7]
+        np.testing.assert_allclose(vectors.reshape(count, 64), 8 * numpy(table.weight), atol=1e-5)
+
+
 def test_what_is_learned():
     model = Transformer(13, 11, **SMALL)
     names = {name for name, _ in model.named_parameters()}

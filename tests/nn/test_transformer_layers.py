@@ -67,6 +67,7 @@ def test_with_caches_pieces_are_as_the_whole(pieces, norm_first, array, numpy):
         start += length
     close(numpy(minae.concatenate(read, axis=1)), numpy(reader(x, causal=True)))
     close(numpy(minae.concatenate(written, axis=1)), numpy(writer(x, context)))
+    assert [[len(cache) for cache in pair] for pair in pairs] == [[6, 3]] * 2
 
 
 def test_the_last_norm_is_of_norms_that_come_first(array, numpy):
@@ -81,13 +82,30 @@ def test_the_last_norm_is_of_norms_that_come_first(array, numpy):
     close(y, numpy(model.norm(layers)))
 
 
-def test_dropout_is_for_training(array, numpy):
+@pytest.mark.parametrize("attends", [False, True], ids=["what is added", "weights"])
+def test_dropout_is_for_training(attends, array, numpy):
     x = sequences(array, 2, 3, 8)
-    model = encoder(dropout=0.5, rng=np.random.default_rng(0))
-    same = encoder(dropout=0.5, rng=np.random.default_rng(0))
-    assert numpy(model(x)).tolist() == numpy(same(x)).tolist() != numpy(model(x)).tolist()
-    model.eval()
-    assert numpy(model(x)).tolist() == numpy(model(x)).tolist()
+    layers = [nn.TransformerDecoderLayer(8, 2, dropout=0.5, rng=np.random.default_rng(0))
+              for _ in range(2)]
+    for layer in layers:  # leave one of the two kinds
+        if attends:
+            layer.dropout.p = 0.0
+        else:
+            layer.self_attn.dropout = layer.multihead_attn.dropout = 0.0
+    one, other = layers
+    assert numpy(one(x, x)).tolist() == numpy(other(x, x)).tolist() != numpy(one(x, x)).tolist()
+    one.eval()
+    assert numpy(one(x, x)).tolist() == numpy(one(x, x)).tolist()
+
+
+@NORMS
+def test_what_each_sublayer_makes_is_dropped(norm_first, array, monkeypatch):
+    shapes, x = [], sequences(array, 2, 3, 8)
+    monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: shapes.append(x.shape) or x)
+    encoder(norm_first=norm_first)(x)
+    assert shapes == [(2, 3, 8)] * 4
+    decoder(norm_first=norm_first)(x, x)
+    assert shapes == [(2, 3, 8)] * (4 + 6)
 
 
 def test_what_a_sublayer_makes_is_dropped_and_what_it_was_given_is_kept(array, numpy):
