@@ -10,16 +10,17 @@ from functools import partial
 import numpy as np
 
 import minae as m
-from minae import Tensor, kernels, nn, ops, vq
+from minae import Tensor, kernels, nn, ops, seq, vq
 from minae.backend import asarray, asnumpy
 from minae.functional import loss
-from minae.seq import BinaryTrees, chart, semirings
+from minae.seq import BinaryTrees, chart, semirings, tree_lstm
 
 GRID = ops.Grid
 SHAPE = (13, 7, 371)  # of elementwise work: 33,761 entries
 ROWS = {"7": (4099, 7), "1000": (67, 1000), "70000": (3, 70000)}  # the entries of each row
 IMAGES, WIDE = (3, 14, 14, 32), (2, 9, 8, 64)
 SEQUENCES = (5, 33, 64)
+FOREST = seq.Forest([seq.right_branching(9), seq.balanced(70), seq.left_branching(1)])
 
 
 # --- Inputs: a shape, of normal numbers, or a function of a generator ----------------------------
@@ -175,6 +176,10 @@ OPS = {
         lambda x, i: ops.put_windows(x, picks=i, axis=1, size=3, stride=2, length=14)),
     "lstm": ([(9, 5, 132), (33, 132), (5, 33), (5, 33)], ops.lstm),
     "gru": ([(9, 5, 99), (33, 99), (99,), (5, 33)], ops.gru),
+    "child_sum_tree_lstm": ([(len(FOREST), 132), (33, 132)],
+        partial(tree_lstm.child_sum_tree_lstm, levels=FOREST.levels)),
+    "nary_tree_lstm": ([(len(FOREST), 132), (66, 165)],
+        partial(tree_lstm.nary_tree_lstm, levels=FOREST.levels)),
 }  # fmt: skip
 
 
@@ -301,6 +306,13 @@ LAYERS = {  # (how it is made, inputs[, how it is called])
     "MultiheadAttention, causal": (layer("MultiheadAttention", 64, 4), [SEQUENCES],
         lambda layer, x: layer(x, causal=True)),
     "MultiheadAttention, of a context": (layer("MultiheadAttention", 64, 4),
+        [SEQUENCES, (5, 17, 64)]),
+    "TransformerEncoderLayer": (layer("TransformerEncoderLayer", 64, 4, dropout=0), [SEQUENCES]),
+    "TransformerDecoderLayer": (layer("TransformerDecoderLayer", 64, 4, dropout=0),
+        [SEQUENCES, (5, 17, 64)]),
+    "TransformerEncoder": (layer("TransformerEncoder", 2, 64, 4, dropout=0, norm_first=True),
+        [SEQUENCES]),
+    "TransformerDecoder": (layer("TransformerDecoder", 2, 64, 4, dropout=0),
         [SEQUENCES, (5, 17, 64)]),
     "KeyValueCache": (layer("MultiheadAttention", 64, 4), [SEQUENCES], cached),
     "RelativeBias": (layer("RelativeBias", 4), [], lambda layer: layer(70, 300)),

@@ -10,7 +10,7 @@ from typing import Any
 import minae.ops as ops
 
 from .. import backend
-from ..backend import Array, asarray, expect, put_last, quiet, xp
+from ..backend import Array, asarray, expect, numpy, put_last, quiet, xp
 from ..engine import entries
 from .checks import booleans, floats, integers
 
@@ -63,10 +63,33 @@ def top_k(x: Any, k: int, axis: int = -1) -> tuple[Any, Array]:
     length = x.shape[axis]
     if not 0 <= k <= length:
         raise ValueError(f"top_k of {k} entries, but the axis has {length}")
-    backward = xp.argsort(xp.flip(entries(x), axis), axis=axis, kind="stable")
-    order = length - 1 - xp.flip(backward, axis)  # descending; a stable sort of the reverse
-    order = order[(slice(None),) * (axis % len(x.shape)) + (slice(k),)]
+    rows = xp.moveaxis(entries(x), axis, -1)
+    order = _few(rows, k) if xp is numpy and 0 < 8 * k <= length else None
+    order = _descending(rows)[..., :k] if order is None else order
+    order = xp.moveaxis(order, -1, axis)
     return take(x, order, axis), order
+
+
+def _descending(rows: Array) -> Array:
+    """The order of each row from the largest to the smallest, of equal entries the first first."""
+    backward = xp.argsort(xp.flip(rows, -1), axis=-1, kind="stable")
+    return rows.shape[-1] - 1 - xp.flip(backward, -1)
+
+
+def _few(rows: Array, k: int) -> Array | None:
+    """The beginning of ``_descending``, k long, without sorting all; None if it is a NaN all along.
+
+    Sorting is for the k entries that are above the k-th largest, or the first of its equals.
+    """
+    level = numpy.partition(rows, -k, axis=-1)[..., -k, None]
+    if rows.dtype.kind == "f" and numpy.isnan(level).any():
+        return None
+    above, equal = ~(rows <= level), rows == level  # NaN is above
+    spare = k - above.sum(axis=-1, keepdims=True)
+    chosen = above | (equal & (equal.cumsum(axis=-1, dtype="int32") <= spare))
+    places = numpy.flatnonzero(chosen).reshape(*rows.shape[:-1], k) % rows.shape[-1]
+    order = _descending(numpy.take_along_axis(rows, places, -1))
+    return numpy.take_along_axis(places, order, -1)
 
 
 # --- Changed copies --------------------------------------------------------------------------

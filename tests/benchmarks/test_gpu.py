@@ -26,6 +26,7 @@ import gpu_cases  # noqa: E402
 APART = {"Tensor", "__version__", "capture", "debug", "elementwise", "from_dlpack", "grad",
          "no_grad", "primitive", "seed", "tensor", "xp"}  # fmt: skip
 NO_KERNELS = {"Unavailable", "by_definition", "form", "warm_up"}
+NO_KERNELS |= {"learn_merges", "merge", "rank_merges"}  # of the host alone
 CONSTANT = {"functions: causal_mask", "functions: one_hot", "ops: best_parts"}
 
 

@@ -43,6 +43,18 @@ def test_unsigned_integers_are_ordered_too(array, numpy):
     assert numpy(values).tolist() == [255, 3]
 
 
+def test_a_few_of_many_are_found_as_if_all_were_sorted(array, numpy):
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        shape, k = (rng.integers(3), rng.integers(16, 40), 2), int(rng.integers(1, 3))
+        x = rng.integers(-2, 3, size=shape).astype("float32")  # with many ties
+        x[rng.random(shape) < rng.choice([0, 0.1, 0.9])] = rng.choice([NAN, -INF, INF])
+        values, indices = minae.top_k(array(x), k, axis=1)
+        order = np.lexsort([-np.nan_to_num(x, nan=0), ~np.isnan(x)], axis=1)[:, :k]
+        np.testing.assert_array_equal(numpy(indices), order)
+        np.testing.assert_array_equal(numpy(values), np.take_along_axis(x, order, 1))
+
+
 # --- Masks ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,166 @@
+"""F1 of constituents: how well predicted trees agree with those of a treebank, and what trees reach
+that know nothing. Figures differ by conventions more than by parsers: each is an option here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple
+
+from ..backend import numpy
+from ..random import generator
+from .treebank import PUNCTUATION, TRACE, binarize, without_unaries
+from .trees import Forest, Tree, preordered
+
+UNSPOKEN = PUNCTUATION | {TRACE}
+
+
+class F1(NamedTuple):
+    """The share of predicted spans that are right, that of right spans that were predicted, and
+    the harmonic mean of the two."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def tree_f1(
+    gold: Iterable[Tree], predicted: Iterable[Tree], *, mean: str = "corpus",
+    labeled: bool = False, duplicates: bool = False, whole: bool = False, words: bool = False,
+    without: Collection[str] = UNSPOKEN,
+) -> F1:
+    """How well the spans of ``predicted`` trees agree with those of the ``gold`` trees.
+
+    ``mean`` is "corpus", where spans are counted over all sentences before they are divided, or
+    "sentence", the mean of each one's figures. If ``labeled``, a span is right only with its label
+    (PARSEVAL). With ``duplicates``, a span that several nodes have, as in unary chains, counts
+    as often; else once. Trivial spans count if ``whole`` (the whole sentence) or ``words`` (nodes
+    over a single word, but for the leaf itself) are set. Leaves whose gold label is one of
+    ``without`` are left out, by default those of traces and punctuation (then nodes without a leaf
+    are too); ``()`` keeps all. A predicted tree may have all leaves, or only those that are kept.
+
+    A sentence of which no span counts on one side has there a precision, or a recall, of 1. Raises
+    ValueError for another ``mean``, for trees whose leaves do not match, and for as many trees as
+    predictions, or none.
+    """
+    if mean not in ("corpus", "sentence"):
+        raise ValueError(f"mean must be 'corpus' or 'sentence', got {mean!r}")
+    ours, theirs = Forest(gold), Forest(predicted)
+    if not ours.trees or len(ours.trees) != len(theirs.trees):
+        numbers = f"{len(ours.trees)} and {len(theirs.trees)}"
+        raise ValueError(f"F1 is of as many trees as predictions, one or more; got {numbers}")
+    kept = numpy.array([ours.labels[i] not in without for i in ours.leaves.tolist()], bool)
+    sizes = _sizes(ours, kept)  # of the sentences
+    ids = {label: i for i, label in enumerate({*ours.labels, *theirs.labels})} if labeled else {}
+    found = []
+    for forest, mask in ((theirs, _aligned(ours, theirs, kept)), (ours, kept)):
+        spans = numpy.append(0, mask.cumsum())[forest.spans]
+        lengths = spans[:, 1] - spans[:, 0]
+        counted = (forest.degree > 0) & (lengths > (0 if words else 1))
+        if not whole:
+            counted &= lengths < sizes[forest.tree]
+        label = numpy.array([ids.get(label, 0) for label in forest.labels], "int64")
+        keys = (spans[:, 0] * (sizes.sum() + 1) + spans[:, 1]) * max(len(ids), 1) + label
+        keys, first, times = numpy.unique(keys[counted], return_index=True, return_counts=True)
+        tree = forest.tree[counted][first]
+        found.append((keys, tree, times if duplicates else numpy.ones_like(times)))
+    (keys, tree, times), (gold_keys, gold_tree, gold_times) = found
+    _, place, gold_place = numpy.intersect1d(keys, gold_keys, True, return_indices=True)
+    common = numpy.minimum(times[place], gold_times[gold_place])
+    of = len(ours.trees)
+    counts = numpy.stack([
+        numpy.bincount(which, weights=number, minlength=of)
+        for which, number in ((tree[place], common), (tree, times), (gold_tree, gold_times))
+    ])  # fmt: skip
+    if mean == "corpus":
+        counts = counts.sum(1, keepdims=True)
+    right, predictions, wanted = counts
+    precision = numpy.where(predictions > 0, right / numpy.maximum(predictions, 1), 1.0)
+    recall = numpy.where(wanted > 0, right / numpy.maximum(wanted, 1), 1.0)
+    both = precision + recall
+    f1 = 2 * precision * recall / numpy.where(both > 0, both, 1.0)
+    return F1(float(precision.mean()), float(recall.mean()), float(f1.mean()))
+
+
+def _sizes(forest: Forest, kept: Any) -> Any:
+    """How many of its leaves are kept of each tree."""
+    return numpy.bincount(forest.tree[forest.leaves][kept], minlength=len(forest.trees))
+
+
+def _aligned(gold: Forest, predicted: Forest, kept: Any) -> Any:
+    """Which leaves of the predicted trees are those of the gold trees that are kept."""
+    masks = numpy.split(kept, _sizes(gold, numpy.ones_like(kept)).cumsum()[:-1])
+    sizes = _sizes(predicted, numpy.ones(len(predicted.leaves), bool)).tolist()
+    for number, (mask, size) in enumerate(zip(masks, sizes)):
+        words = int(numpy.count_nonzero(mask))
+        if size == words:
+            masks[number] = numpy.ones(size, bool)
+        elif size != len(mask):
+            what = f"a prediction with {len(mask)} leaves, or with the {words} that are kept"
+            raise ValueError(f"tree {number} needs {what}; got {size}")
+    return numpy.concatenate(masks)
+
+
+# --- What trees reach that know nothing ----------------------------------------------------------
+
+
+def right_branching(words: int) -> Tree:
+    """The tree (a (b (c d))) over a number of ``words``."""
+    return _split(words, lambda start, end: start + 1)
+
+
+def left_branching(words: int) -> Tree:
+    """The tree (((a b) c) d) over a number of ``words``."""
+    return _split(words, lambda start, end: end - 1)
+
+
+def balanced(words: int) -> Tree:
+    """The tree over ``words`` that is halved again and again; of an odd number more is on the left.
+    """
+    return _split(words, lambda start, end: (start + end + 1) // 2)
+
+
+def random_tree(words: int, *, rng: Any = None) -> Tree:
+    """A binary tree over ``words``, each part of which is split anywhere with even chances."""
+    draw = generator(rng)
+    return _split(words, lambda start, end: int(draw.integers(start + 1, end)))
+
+
+def best_binary(gold: Tree) -> Tree:
+    """A binary tree with all spans of ``gold``: no binary tree has a higher F1."""
+    return binarize(without_unaries(gold, None))
+
+
+def _split(words: int, cut: Callable[[int, int], int]) -> Tree:
+    """The binary tree whose parts from ``start`` to before ``end`` are cut in two."""
+    if words < 1:
+        raise ValueError(f"a tree is over 1 word or more, got {words}")
+    parent: list[int] = []
+    labels: list[str] = []
+    parts = [(0, words, -1)]
+    while parts:
+        start, end, above = parts.pop()
+        node = len(parent)
+        parent.append(above)
+        labels.append("" if end - start == 1 else "X")
+        if end - start > 1:
+            middle = cut(start, end)
+            parts += [(middle, end, node), (start, middle, node)]
+    return preordered(parent, labels)
+
+
+def baselines(gold: Iterable[Tree], *, rng: Any = None, **conventions: Any) -> dict[str, F1]:
+    """What trees that know nothing reach on ``gold``, to be shown beside a parser: left, right,
+    balanced, random; and the limit of all binary trees. ``conventions`` are those of ``tree_f1``.
+    """
+    gold = list(gold)
+    tags = conventions.get("without", UNSPOKEN)
+    sizes = [sum(tree.labels[i] not in tags for i in tree.leaves.tolist()) for tree in gold]
+    draw = generator(rng)
+    kinds: dict[str, list[Tree]] = {
+        "left": [left_branching(n) for n in sizes],
+        "right": [right_branching(n) for n in sizes],
+        "balanced": [balanced(n) for n in sizes],
+        "random": [random_tree(n, rng=draw) for n in sizes],
+        "best binary": [best_binary(tree) for tree in gold],
+    }
+    return {kind: tree_f1(gold, trees, **conventions) for kind, trees in kinds.items()}
