@@ -3,7 +3,8 @@
 - ``nearest``, ``prepare``: the exact nearest codeword. ``scatter_sum``: rows added up by code.
 - ``conv2d`` and its gradients ``conv2d_input`` (the transposed convolution), ``conv2d_weight``.
 - ``relu`` and its gradient ``gate``; ``erf``; the steps of the optimizers, ``sgd`` and ``adam``.
-- ``softmax``, ``log_softmax``, ``cross_entropy``, ``standardize``; of each its ``_gradient``.
+- ``gelu``, ``gelu_tanh``, ``softmax``, ``log_softmax``, ``cross_entropy``, ``standardize``,
+  ``layer_norm``, ``attention``, ``self_attention``, ``lstm``; of each its ``_gradient``.
 - ``learn_merges``; ``rank_merges``, ``merge``: byte-pair encoding, on the host with CuPy, too.
 - ``chart_total``, ``chart_parts``: sums over all structures of a chart, and what its cells have.
 - ``uniform``, ``normal``: random numbers by a counter, for the device; ``flag``: what went wrong.
@@ -33,11 +34,14 @@ from minae import backend
 from . import reference
 
 __all__ = [
-    "Unavailable", "adam", "by_definition", "chart_parts", "chart_total", "conv2d", "conv2d_input",
-    "conv2d_weight", "cross_entropy", "cross_entropy_gradient", "erf", "flag", "form", "gate",
-    "learn_merges", "log_softmax", "log_softmax_gradient", "matmul", "merge", "nearest", "normal",
-    "prepare", "rank_merges", "relu", "scatter_sum", "sgd", "softmax", "softmax_gradient",
-    "standardize", "standardize_gradient", "uniform", "warm_up",
+    "Unavailable", "adam", "attention", "attention_gradient", "by_definition", "chart_parts",
+    "chart_total", "conv2d", "conv2d_input", "conv2d_weight", "cross_entropy",
+    "cross_entropy_gradient", "erf", "flag", "form", "gate", "gelu", "gelu_gradient", "gelu_tanh",
+    "gelu_tanh_gradient", "layer_norm", "layer_norm_gradient", "learn_merges", "log_softmax",
+    "log_softmax_gradient", "lstm", "lstm_gradient", "matmul", "merge", "nearest", "normal",
+    "prepare", "rank_merges", "relu", "scatter_sum", "self_attention", "self_attention_gradient",
+    "sgd", "softmax", "softmax_gradient", "standardize", "standardize_gradient", "uniform",
+    "warm_up",
 ]  # fmt: skip
 
 FORMS = {  # kernel -> the module of this package that holds its faster form
@@ -46,6 +50,15 @@ FORMS = {  # kernel -> the module of this package that holds its faster form
     "relu": "updates", "gate": "updates", "sgd": "updates", "adam": "updates",
     "learn_merges": "merging", "rank_merges": "merging", "merge": "merging",
     "chart_total": "chart", "chart_parts": "chart",
+    "erf": "activations", "gelu": "activations", "gelu_gradient": "activations",
+    "gelu_tanh": "activations", "gelu_tanh_gradient": "activations",
+    "attention": "attending", "attention_gradient": "attending",
+    "self_attention": "attending", "self_attention_gradient": "attending",
+    "lstm": "recurrence", "lstm_gradient": "recurrence",
+    "softmax": "rowwise", "softmax_gradient": "rowwise", "log_softmax": "rowwise",
+    "log_softmax_gradient": "rowwise", "cross_entropy": "rowwise",
+    "cross_entropy_gradient": "rowwise", "standardize": "rowwise",
+    "standardize_gradient": "rowwise", "layer_norm": "rowwise", "layer_norm_gradient": "rowwise",
 }  # fmt: skip
 
 
@@ -57,7 +70,8 @@ CUDA = {  # the same for CuPy
     "softmax": "cuda.rows", "softmax_gradient": "cuda.rows", "log_softmax": "cuda.rows",
     "log_softmax_gradient": "cuda.rows", "cross_entropy": "cuda.rows",
     "cross_entropy_gradient": "cuda.rows", "standardize": "cuda.rows",
-    "standardize_gradient": "cuda.rows",
+    "standardize_gradient": "cuda.rows", "layer_norm": "cuda.rows",
+    "layer_norm_gradient": "cuda.rows",
     "relu": "cuda.updates", "gate": "cuda.updates", "sgd": "cuda.updates", "adam": "cuda.updates",
     "flag": "cuda.updates",
     "uniform": "cuda.noise", "normal": "cuda.noise",
@@ -228,6 +242,26 @@ def erf(x: Any) -> Any:
     return form("erf")(x)
 
 
+@functools.wraps(reference.gelu)
+def gelu(x: Any) -> Any:
+    return form("gelu")(x)
+
+
+@functools.wraps(reference.gelu_gradient)
+def gelu_gradient(g: Any, x: Any) -> Any:
+    return form("gelu_gradient")(g, x)
+
+
+@functools.wraps(reference.gelu_tanh)
+def gelu_tanh(x: Any) -> Any:
+    return form("gelu_tanh")(x)
+
+
+@functools.wraps(reference.gelu_tanh_gradient)
+def gelu_tanh_gradient(g: Any, x: Any) -> Any:
+    return form("gelu_tanh_gradient")(g, x)
+
+
 @functools.wraps(reference.uniform)
 def uniform(state: Any, count: int, dtype: Any = "float32") -> Any:
     return form("uniform")(state, count, dtype)
@@ -291,3 +325,47 @@ def chart_total(x: Any, levels: Any, semiring: Any) -> Any:
 @functools.wraps(reference.chart_parts)
 def chart_parts(x: Any, levels: Any, semiring: Any) -> Any:
     return form("chart_parts")(x, levels, semiring)
+@functools.wraps(reference.layer_norm)
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    return form("layer_norm")(x, weight, bias, eps)
+
+
+@functools.wraps(reference.layer_norm_gradient)
+def layer_norm_gradient(g: Any, x: Any, weight: Any, eps: float) -> Any:
+    return form("layer_norm_gradient")(g, x, weight, eps)
+
+
+@functools.wraps(reference.attention)
+def attention(query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False) -> Any:
+    return form("attention")(query, key, value, mask, causal)
+
+
+@functools.wraps(reference.attention_gradient)
+def attention_gradient(
+    g: Any, query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False
+) -> Any:
+    return form("attention_gradient")(g, query, key, value, mask, causal)
+
+
+@functools.wraps(reference.self_attention)
+def self_attention(projected: Any, heads: int, mask: Any = None, causal: bool = False) -> Any:
+    return form("self_attention")(projected, heads, mask, causal)
+
+
+@functools.wraps(reference.self_attention_gradient)
+def self_attention_gradient(
+    g: Any, projected: Any, heads: int, mask: Any = None, causal: bool = False
+) -> Any:
+    return form("self_attention_gradient")(g, projected, heads, mask, causal)
+
+
+@functools.wraps(reference.lstm)
+def lstm(projected: Any, weight: Any, hidden: Any, cell: Any) -> Any:
+    return form("lstm")(projected, weight, hidden, cell)
+
+
+@functools.wraps(reference.lstm_gradient)
+def lstm_gradient(
+    g: Any, projected: Any, weight: Any, hidden: Any, cell: Any, out: Any
+) -> Any:
+    return form("lstm_gradient")(g, projected, weight, hidden, cell, out)

@@ -1,6 +1,8 @@
-"""The error function, which NumPy lacks, from two fitted polynomials."""
+"""The error function, which NumPy lacks, from two fitted polynomials; and GELU, made of it."""
 
 from __future__ import annotations
+
+import math
 
 from minae.backend import Array, xp
 
@@ -8,7 +10,7 @@ _BLOCK = 1 << 14  # entries at a time, so that the steps stay in cache
 
 # Highest power first, P(x^2) and Q(t) of docs/erf_coefficients.py: off by at most 1.3e-9 of 1 + P
 # and 2.2e-9 of Q for float32, 1.9e-17 and 4.1e-17 for float64.
-_TABLES = {
+TABLES = {
     "float32": (
         (
             7.875875062685488e-05, -0.000801686428716587, 0.005189087423433974,
@@ -47,9 +49,9 @@ def erf(x: Array) -> Array:
     |x| < 1: x + x P(x^2); above: 1 - exp(-x^2) Q(t), t = (|x| - 2.5) / (|x| + 2.5).
     Raises TypeError for other dtypes.
     """
-    if x.dtype.name not in _TABLES:
+    if x.dtype.name not in TABLES:
         raise TypeError(f"erf takes float32 or float64, not {x.dtype}")
-    near, far = _TABLES[x.dtype.name]
+    near, far = TABLES[x.dtype.name]
     out = xp.empty(x.shape, x.dtype)
     source, target = x.reshape(-1), out.reshape(-1)
     for start in range(0, x.size, _BLOCK):
@@ -69,3 +71,30 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
         value *= x
     value += coefficients[-1]
     return value
+
+
+# --- GELU (Hendrycks & Gimpel 2016) -----------------------------------------------------------
+
+ROOT, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)  # of a normal distribution, at 0
+SLOPE, CUBE = 2 * math.sqrt(2 / math.pi), 0.044715  # of the logistic function that is near its sum
+
+
+def gelu(x: Array) -> Array:
+    """``x`` times the probability that a normal number is below it."""
+    return x * (0.5 + 0.5 * erf(x * ROOT))
+
+
+def gelu_gradient(g: Array, x: Array) -> Array:
+    """The gradient in ``x`` of ``gelu``, whose result has the gradient ``g``."""
+    return g * (0.5 + 0.5 * erf(x * ROOT) + DENSITY * x * xp.exp(-0.5 * x * x))
+
+
+def gelu_tanh(x: Array) -> Array:
+    """Its approximation ``x (1 + tanh(u)) / 2``, with ``2 u = SLOPE (x + CUBE x^3)``."""
+    return x * (0.5 + 0.5 * xp.tanh(0.5 * SLOPE * (x + CUBE * x * x * x)))
+
+
+def gelu_tanh_gradient(g: Array, x: Array) -> Array:
+    """The gradient in ``x`` of ``gelu_tanh``, whose result has the gradient ``g``."""
+    t = xp.tanh(0.5 * SLOPE * (x + CUBE * x * x * x))
+    return g * (0.5 + 0.5 * t + 0.25 * SLOPE * x * (1 - t * t) * (1 + 3 * CUBE * x * x))

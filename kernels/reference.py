@@ -12,7 +12,20 @@ from minae.backend import Array, expect, quiet, sum_segments, xp
 from minae.faults import check
 
 # Kernels too, in files of their own.
-from .error_function import erf  # noqa: F401
+from .dot_product import (  # noqa: F401
+    attention,
+    attention_gradient,
+    self_attention,
+    self_attention_gradient,
+)
+from .error_function import (  # noqa: F401
+    erf,
+    gelu,
+    gelu_gradient,
+    gelu_tanh,
+    gelu_tanh_gradient,
+)
+from .gates import lstm, lstm_gradient  # noqa: F401
 from .levels import chart_parts, chart_total  # noqa: F401
 from .merges import learn_merges, merge, rank_merges  # noqa: F401
 from .noise import normal, uniform  # noqa: F401
@@ -20,6 +33,8 @@ from .patches import conv2d, conv2d_input, conv2d_weight  # noqa: F401
 from .rows import (  # noqa: F401
     cross_entropy,
     cross_entropy_gradient,
+    layer_norm,
+    layer_norm_gradient,
     log_softmax,
     log_softmax_gradient,
     softmax,

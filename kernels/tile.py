@@ -387,6 +387,17 @@ def lower(typing, x, y):
 
 
 @intrinsic
+def higher(typing, x, y):
+    """The larger entries of two vectors of floats."""
+
+    def generate(*given):
+        builder, (x, y) = given[1], given[3]
+        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+    return x(x, x), generate
+
+
+@intrinsic
 def plus(typing, x, y):
     """The sum of two vectors of floats."""
     return x(x, x), lambda *given: _Code(*given).builder.fadd(*given[3])
@@ -433,6 +444,19 @@ def smallest(typing, x):
     def generate(*given):
         code = _Code(*given)
         return code.reduce(code.values[0], code.lower)
+
+    return x.dtype(x), generate
+
+
+@intrinsic
+def largest(typing, x):
+    """The largest entry of a vector of floats."""
+
+    def generate(*given):
+        code, builder = _Code(*given), given[1]
+        return code.reduce(
+            code.values[0], lambda x, y: builder.select(builder.fcmp_ordered(">", x, y), x, y)
+        )
 
     return x.dtype(x), generate
 

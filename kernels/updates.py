@@ -19,10 +19,10 @@ def sgd(
     nesterov: bool = False,
 ) -> None:
     """See ``reference.sgd``."""
-    if velocity is None or not (_flat(p, g, velocity) and _writable(p, velocity)):
+    if velocity is None or not (flat_alike(p, g, velocity) and _writable(p, velocity)):
         return reference.sgd(p, g, velocity, lr, momentum, decay, nesterov)
     ahead = momentum if nesterov else 0.0
-    _share(_sgd[p.dtype], (p, g, velocity), (float(lr), momentum, decay, ahead))
+    shared(_sgd[p.dtype], (p, g, velocity), (float(lr), momentum, decay, ahead))
 
 
 def adam(
@@ -30,35 +30,35 @@ def adam(
     decay: float = 0.0, largest: Any = None,
 ) -> None:
     """See ``reference.adam``."""
-    if largest is not None or not (_flat(p, g, m, v) and _writable(p, m, v)):
+    if largest is not None or not (flat_alike(p, g, m, v) and _writable(p, m, v)):
         return reference.adam(p, g, m, v, step, lr, betas, eps, decay, largest)
     (first, second), step, lr = betas, float(step), float(lr)
     scale = lr / (1 - first**step)
     root = (1 - second**step) ** 0.5
     rest = 1 - first, 1 - second  # here, in float64: in float32 the second is off by 5e-5
     numbers = first, second, *rest, scale, root, eps, 1 - lr * decay
-    _share(_adam[p.dtype], (p, g, m, v), numbers)
+    shared(_adam[p.dtype], (p, g, m, v), numbers)
 
 
 def relu(x: Any) -> Any:
     """See ``reference.relu``."""
-    if not _flat(x) or x.size < TINY:
+    if not flat_alike(x) or x.size < TINY:
         return reference.relu(x)
     out = np.empty_like(x)
-    _share(_relu[x.dtype], (x, out), ())
+    shared(_relu[x.dtype], (x, out), ())
     return out
 
 
 def gate(x: Any, by: Any) -> Any:
     """See ``reference.gate``."""
-    if not _flat(x, by) or x.size < TINY:
+    if not flat_alike(x, by) or x.size < TINY:
         return reference.gate(x, by)
     out = np.empty_like(x)
-    _share(_gate[x.dtype], (x, by, out), ())
+    shared(_gate[x.dtype], (x, by, out), ())
     return out
 
 
-def _flat(*arrays: Any) -> bool:
+def flat_alike(*arrays: Any) -> bool:
     """Whether all can be walked as one line, and are of one dtype that is compiled for."""
     first = arrays[0]
     return all(
@@ -72,7 +72,7 @@ def _writable(*arrays: Any) -> bool:
     return all(a.flags.writeable for a in arrays)
 
 
-def _share(update: Any, arrays: tuple, numbers: tuple) -> None:
+def shared(update: Any, arrays: tuple, numbers: tuple) -> None:
     lines = [a.reshape(-1) for a in arrays]
     size = lines[0].size
     parts = threads() if size > SMALL else 1

@@ -73,6 +73,22 @@ def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Arra
     return _along("standardize_gradient", axis, g, x, numbers=(eps,))
 
 
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """See ``reference.layer_norm``."""
+    out = standardize(x, eps) * weight
+    out += bias
+    return out
+
+
+def layer_norm_gradient(
+    g: Array, x: Array, weight: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """See ``reference.layer_norm_gradient``."""
+    over = tuple(range(x.ndim - 1))
+    to_weight = (g * standardize(x, eps)).sum(axis=over)
+    return standardize_gradient(g * weight, x, eps), to_weight, g.sum(axis=over)
+
+
 def _length(axis: Any, *arrays: Array) -> int:
     """The entries of a row that lies in memory along ``axis``; 0 for what no kernel takes."""
     first, axes = arrays[0], axis if type(axis) is tuple else (axis,)

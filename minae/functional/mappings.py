@@ -18,7 +18,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     if xp.shape(entries(x))[-1:] != weight.shape[:1]:
         raise ValueError(expect(f"x (..., {weight.shape[0]}), weight (in, out)", x, weight))
-    return x @ weight if bias is None else x @ weight + bias
+    return x @ weight if bias is None else ops.affine(x, weight, bias)
 
 
 def embedding(table: Any, codes: Any) -> Any:

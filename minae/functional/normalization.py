@@ -15,6 +15,8 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
 
     ``weight`` and ``bias`` are (features,), or None; ``eps`` is added to the variance.
     """
+    if weight is not None and bias is not None:
+        return ops.layer_norm(x, weight, bias, eps=eps)
     return _affine(ops.standardize(x, axis=-1, eps=eps), weight, bias)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import minae.ops as ops
 
 from ..backend import Array, expect, xp
-from ..functional import attention, causal_mask, linear, split
+from ..functional import attention, linear, split
+from ..functional.attention import fitting, fused
 from ..functional.checks import booleans, dropping, integers
 from ..random import normal, uniform
 from ..tensor import Tensor
@@ -54,8 +55,22 @@ class MultiheadAttention(Module):
         sees the earlier ones too; of a context, the cache keeps what the first call made of it.
         """
         self._check(x)
+        mask = None if mask is None else booleans(mask, "mask")
+        if mask is not None and mask.ndim not in (2, 4):
+            wanted = "(queries, keys) or (batch, heads, queries, keys), where axes may be 1"
+            why = "the mask does not fit; of padding, it is valid[:, None, None, :]"
+            raise ValueError(expect(wanted, mask, why=why))
+        if causal and context is not None:
+            raise ValueError("causal hides later positions of x: a context has none of those")
+        p = self.dropout if self.training else 0.0
         if context is None:
-            query, key, value = map(self._split_heads, split(self._project(x, 0, 3), 3, axis=-1))
+            projected = self._project(x, 0, 3)
+            if cache is None and fused(bias, p):
+                batch, time, _ = x.shape
+                mask = fitting(mask, (batch, self.heads, time, time))
+                out = ops.self_attention(projected, heads=self.heads, mask=mask, causal=causal)
+                return self.out_proj(out)
+            query, key, value = map(self._split_heads, split(projected, 3, axis=-1))
             if cache is not None:
                 key, value = cache.extend(key, value)
         else:
@@ -66,18 +81,7 @@ class MultiheadAttention(Module):
                 both = split(self._project(context, 1, 3), 2, axis=-1)
                 cache.extend(*map(self._split_heads, both))
             key, value = cache.keys, cache.values
-        mask = None if mask is None else booleans(mask, "mask")
-        if mask is not None and mask.ndim not in (2, 4):
-            wanted = "(queries, keys) or (batch, heads, queries, keys), where axes may be 1"
-            why = "the mask does not fit; of padding, it is valid[:, None, None, :]"
-            raise ValueError(expect(wanted, mask, why=why))
-        if causal and context is not None:
-            raise ValueError("causal hides later positions of x: a context has none of those")
-        if causal and query.shape[2] > 1:  # a single one is the last, and sees all
-            seen = causal_mask(query.shape[2], key.shape[2])
-            mask = seen if mask is None else mask & seen
-        p = self.dropout if self.training else 0.0
-        out = attention(query, key, value, mask, bias, p=p, rng=self.rng)
+        out = attention(query, key, value, mask, bias, causal=causal, p=p, rng=self.rng)
         out = ops.swapaxes(out, first=1, second=2)  # (batch, queries, heads, part)
         return self.out_proj(ops.reshape(out, shape=x.shape))
 

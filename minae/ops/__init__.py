@@ -1,6 +1,16 @@
 """The primitives: every function that the engine differentiates, closed under differentiation."""
 
-from .activation import elu, gelu, gelu_tanh, leaky_relu, mish, silu
+from .activation import (
+    elu,
+    gelu,
+    gelu_gradient,
+    gelu_tanh,
+    gelu_tanh_gradient,
+    leaky_relu,
+    mish,
+    silu,
+)
+from .attention import attention, self_attention
 from .conv import Grid, conv2d, conv2d_input, conv2d_weight
 from .elementwise import (
     abs,
@@ -31,8 +41,8 @@ from .elementwise import (
     tanh,
     where,
 )
-from .linalg import einsum, matmul
-from .normalization import standardize, standardize_gradient
+from .linalg import affine, einsum, matmul
+from .normalization import layer_norm, standardize, standardize_gradient
 from .recurrent import gru, lstm
 from .reduction import (
     cross_entropy,

@@ -54,6 +54,18 @@ def matmul(x, y):
     return product(x, y)
 
 
+@primitive(
+    x=lambda g, weight: matmul(g, weight.swapaxes(0, 1)),
+    weight=lambda g, x: product(_rows(x).swapaxes(0, 1), _rows(g)),
+    bias=lambda g: _rows(g).sum(axis=0),
+)
+def affine(x, weight, bias):
+    """``x @ weight + bias``: (..., in), (in, out) and (out,) to (..., out), in one array."""
+    out = product(_rows(x), weight)
+    out = out + bias if out.dtype != xp.result_type(out, bias) else xp.add(out, bias, out=out)
+    return out.reshape(*x.shape[:-1], weight.shape[1])
+
+
 # --- Einstein's summation --------------------------------------------------------------------
 
 

@@ -1,11 +1,11 @@
-"""Standardization in one op: composed of others it would keep five arrays of the size of ``x``, and
-this keeps ``x`` alone."""
+"""Standardization, and layer norm, in one op: composed of others they would keep five arrays of the
+size of ``x``, and these keep ``x`` alone."""
 
 from __future__ import annotations
 
 import minae.kernels as kernels
 
-from ..engine import primitive
+from ..engine import entries, primitive
 from ..kernels.rows import mean
 from .elementwise import sqrt
 
@@ -37,3 +37,18 @@ def _curvature(g, u, x, axis, eps):
 def standardize_gradient(u, x, *, axis, eps=1e-5):
     """The gradient of ``standardize``, whose result has the gradient ``u``."""
     return kernels.standardize_gradient(u, x, eps, axis)
+
+
+def _pull_layer_norm(g, x, weight, eps):
+    if entries(g) is g:
+        return kernels.layer_norm_gradient(g, x, weight, eps)
+    over = tuple(range(x.ndim - 1))
+    standard = standardize(x, axis=-1, eps=eps)
+    to_x = standardize_gradient(g * weight, x, axis=-1, eps=eps)
+    return to_x, (g * standard).sum(axis=over), g.sum(axis=over)
+
+
+@primitive(joint=_pull_layer_norm)
+def layer_norm(x, weight, bias, *, eps=1e-5):
+    """``x`` (..., features) standardized over the features, times weight, plus bias (features)."""
+    return kernels.layer_norm(x, weight, bias, eps)

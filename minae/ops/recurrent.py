@@ -8,8 +8,10 @@ through time with one small product a step.
 
 from __future__ import annotations
 
+import minae.kernels as kernels
+
 from ..backend import xp
-from ..engine import primitive
+from ..engine import entries, primitive
 from ..replay import product
 from .elementwise import sigmoid, tanh
 from .linalg import _rows
@@ -37,6 +39,8 @@ def _outer(x, g):
 
 
 def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
+    if entries(g) is g:
+        return kernels.lstm_gradient(g, projected, weight, hidden, cell, out)
     size, steps = hidden.shape[1], projected.shape[0]
     states, cells = _part(out, 0, size), _part(out, 1, size)
     states_before, cells_before = _before(states, hidden), _before(cells, cell)
@@ -78,19 +82,7 @@ def lstm(projected, weight, hidden, cell):
     weight (features, 4 features); first state and cell (batch, features). Returns
     (time, batch, 2 features): the state and the cell after each step.
     """
-    (steps, batch, _), size = projected.shape, hidden.shape[1]
-    dtype = xp.result_type(projected, weight, hidden, cell)
-    out = xp.empty((steps, batch, 2 * size), dtype)
-    for t in range(steps):
-        gates = product(hidden, weight)
-        gates += projected[t]
-        candidate = xp.tanh(gates[:, 2 * size : 3 * size])
-        gates = sigmoid(gates)
-        cell = gates[:, size : 2 * size] * cell
-        cell += gates[:, :size] * candidate
-        hidden = gates[:, 3 * size :] * xp.tanh(cell)
-        out[t, :, :size], out[t, :, size:] = hidden, cell
-    return out
+    return kernels.lstm(projected, weight, hidden, cell)
 
 
 # --- GRU -------------------------------------------------------------------------------------

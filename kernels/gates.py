@@ -1,0 +1,63 @@
+"""An LSTM over whole sequences by its definition, and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import minae.kernels as kernels
+from minae.backend import Array, xp
+
+
+def lstm(projected: Array, weight: Array, hidden: Array, cell: Array) -> Array:
+    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+
+    Projected inputs (time, batch, 4 features), gates in the order input, forget, candidate, output;
+    weight (features, 4 features); first state and cell (batch, features). Returns
+    (time, batch, 2 features): the state and the cell after each step.
+    """
+    (steps, batch, _), size = projected.shape, hidden.shape[1]
+    dtype = xp.result_type(projected, weight, hidden, cell)
+    out = xp.empty((steps, batch, 2 * size), dtype)
+    for t in range(steps):
+        i, f, c, o = _opened(kernels.matmul(hidden, weight) + projected[t])
+        cell = f * cell + i * c
+        hidden = o * xp.tanh(cell)
+        out[t, :, :size], out[t, :, size:] = hidden, cell
+    return out
+
+
+def lstm_gradient(
+    g: Array, projected: Array, weight: Array, hidden: Array, cell: Array, out: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Those of ``lstm`` in its arguments; its result ``out`` has the gradient ``g``."""
+    size = hidden.shape[1]
+    before = xp.concatenate([hidden[None], out[:-1, :, :size]])
+    cells = xp.concatenate([cell[None], out[:, :, size:]])
+    gates = _opened(kernels.matmul(before, weight) + projected)  # all steps at once
+    slopes = xp.empty(projected.shape, g.dtype)
+    state = carried = xp.zeros_like(cell)
+    for t in reversed(range(len(out))):
+        i, f, c, o = (gate[t] for gate in gates)
+        squashed = xp.tanh(cells[t + 1])
+        state = state + g[t, :, :size]
+        carried = carried + g[t, :, size:] + state * o * (1 - squashed * squashed)
+        slopes[t] = xp.concatenate(
+            [
+                carried * c * i * (1 - i), carried * cells[t] * f * (1 - f),
+                carried * i * (1 - c * c), state * squashed * o * (1 - o),
+            ],
+            axis=-1,
+        )  # fmt: skip
+        state, carried = kernels.matmul(slopes[t], weight.T), carried * f
+    rows = before.reshape(-1, size), slopes.reshape(-1, 4 * size)
+    return slopes, kernels.matmul(rows[0].T, rows[1]), state, carried
+
+
+def _opened(gates: Any) -> list:
+    """The four gates apart, each through its function."""
+    i, f, c, o = xp.split(gates, 4, axis=-1)
+    return [_logistic(i), _logistic(f), xp.tanh(c), _logistic(o)]
+
+
+def _logistic(x: Array) -> Array:
+    return 0.5 + 0.5 * xp.tanh(0.5 * x)  # no power to overflow

@@ -1,0 +1,150 @@
+"""The exponential, the hyperbolic tangent and the error function, as what LLVM vectorizes.
+
+Those of the C library are a call for each number. Here ``x = k log 2 + r`` with a whole k, so that
+``exp(x) = 2^k exp(r)``: the first factor is put together from bits, and as r is no farther from 0
+than half of log 2, a few terms of the series make the second. Off by at most two units in the last
+place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .error_function import TABLES
+
+LOG_2 = math.log(2)
+
+
+class _Format(NamedTuple):
+    """What the formulas need to know of a number type."""
+
+    kind: Any
+    bits: Any  # the integer of the same size
+    name: str
+    mantissa: int  # how many bits hold the digits
+    bias: int  # what is added to an exponent
+    terms: int  # of the series: what is behind them rounds to nothing
+    range: tuple[float, float]  # exp rounds to 0 below it, and to infinity above
+    log: tuple[float, float]  # log 2: rounded, so that products with k are exact, and the rest
+
+
+_FORMATS = {
+    types.float32: _Format(
+        ir.FloatType(), ir.IntType(32), "float32", 23, 127, 8, (-104.0, 89.0),
+        (0.693145751953125, 1.4286068203094172e-6),
+    ),
+    types.float64: _Format(
+        ir.DoubleType(), ir.IntType(64), "float64", 52, 1023, 14, (-746.0, 710.0),
+        (0.6931471803691238, 1.9082149292705878e-10),
+    ),
+}  # fmt: skip
+
+
+class _Formula:
+    """Arithmetic on numbers of one type, written down for LLVM."""
+
+    def __init__(self, builder: Any, form: _Format) -> None:
+        self.builder, self.form = builder, form
+
+    def number(self, value: float) -> Any:
+        return ir.Constant(self.form.kind, value)
+
+    def integer(self, value: int) -> Any:
+        return ir.Constant(self.form.bits, value)
+
+    def call(self, name: str, *given: Any) -> Any:
+        kind = ir.FunctionType(self.form.kind, [self.form.kind] * len(given))
+        name = f"llvm.{name}.f{self.form.bits.width}"
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, name), given
+        )
+
+    def held(self, x: Any, low: float, high: float) -> Any:
+        """``x`` between two numbers; the lower one for NaN."""
+        for order, bound in ((">", low), ("<", high)):
+            limit = self.number(bound)
+            x = self.builder.select(self.builder.fcmp_ordered(order, x, limit), x, limit)
+        return x
+
+    def polynomial(self, coefficients: Any, x: Any) -> Any:
+        """Horner's rule, highest power first."""
+        total = self.number(coefficients[0])
+        for c in coefficients[1:]:
+            total = self.call("fma", total, x, self.number(c))
+        return total
+
+    def power(self, exponent: Any) -> Any:
+        """2 to a whole number, put together from bits."""
+        raised = self.builder.add(exponent, self.integer(self.form.bias))
+        digits = self.integer(self.form.mantissa)
+        return self.builder.bitcast(self.builder.shl(raised, digits), self.form.kind)
+
+    def reduced(self, x: Any) -> tuple[Any, Any]:
+        """Whole k and small r with ``x = k log 2 + r``."""
+        coarse, rest = self.form.log
+        k = self.call("rint", self.builder.fmul(x, self.number(1 / LOG_2)))
+        r = self.call("fma", k, self.number(-coarse), x)
+        return self.builder.fptosi(k, self.form.bits), self.call("fma", k, self.number(-rest), r)
+
+    def series(self, r: Any, first: int) -> Any:
+        """``r^n / (n + first)!``, summed from n = 0."""
+        terms = reversed(range(first, self.form.terms))
+        return self.polynomial([1 / math.factorial(n) for n in terms], r)
+
+    def unless_nan(self, x: Any, value: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_unordered("uno", x, x), x, value)
+
+    def exp(self, x: Any) -> Any:
+        builder = self.builder
+        k, r = self.reduced(self.held(x, *self.form.range))
+        half = builder.ashr(k, self.integer(1))  # 2^k alone may be out of range
+        value = builder.fmul(self.series(r, 0), self.power(half))
+        return self.unless_nan(x, builder.fmul(value, self.power(builder.sub(k, half))))
+
+    def tanh(self, x: Any) -> Any:
+        """``t / (t + 2)`` with ``t = exp(2 x) - 1``, whose series begins without a 1."""
+        builder = self.builder
+        size = self.held(self.call("fabs", x), 0, 20)  # tanh(20) rounds to 1
+        k, r = self.reduced(builder.fadd(size, size))
+        power = self.power(k)
+        small = builder.fmul(r, self.series(r, 1))
+        t = self.call("fma", power, small, builder.fsub(power, self.number(1)))
+        value = builder.fdiv(t, builder.fadd(t, self.number(2)))
+        return self.unless_nan(x, self.call("copysign", value, x))
+
+    def erf(self, x: Any) -> Any:
+        """As in ``error_function``: one polynomial near 0, and another farther out."""
+        builder, (near, far) = self.builder, TABLES[self.form.name]
+        size = self.held(self.call("fabs", x), 0, 6)  # erf(6) rounds to 1
+        square = builder.fmul(size, size)
+        small = self.call("fma", size, self.polynomial(near, square), size)
+        shift = self.number(2.5)
+        t = builder.fdiv(builder.fsub(size, shift), builder.fadd(size, shift))
+        tail = builder.fmul(self.exp(builder.fneg(square)), self.polynomial(far, t))
+        large = builder.fsub(self.number(1), tail)
+        inside = builder.fcmp_ordered("<", size, self.number(1))
+        return self.unless_nan(x, self.call("copysign", builder.select(inside, small, large), x))
+
+
+@intrinsic
+def exp(typing, x):
+    """The exponential of a float32 or float64."""
+    return x(x), lambda _, builder, __, values: _Formula(builder, _FORMATS[x]).exp(values[0])
+
+
+@intrinsic
+def tanh(typing, x):
+    """The hyperbolic tangent of a float32 or float64."""
+    return x(x), lambda _, builder, __, values: _Formula(builder, _FORMATS[x]).tanh(values[0])
+
+
+@intrinsic
+def erf(typing, x):
+    """The error function of a float32 or float64."""
+    return x(x), lambda _, builder, __, values: _Formula(builder, _FORMATS[x]).erf(values[0])
