@@ -108,14 +108,16 @@ class _Formula:
         return self.unless_nan(x, builder.fmul(value, self.power(builder.sub(k, half))))
 
     def tanh(self, x: Any) -> Any:
-        """``t / (t + 2)`` with ``t = exp(2 x) - 1``, whose series begins without a 1."""
-        builder = self.builder
+        """``h / (h + 1)`` with ``2 h = exp(2 x) - 1``, written as ``a - a a / (h + 1)`` where a is h
+        or 1, the smaller: the quotient's rounding then counts for half at most."""
+        builder, one = self.builder, self.number(1)
         size = self.held(self.call("fabs", x), 0, 20)  # tanh(20) rounds to 1
         k, r = self.reduced(builder.fadd(size, size))
-        power = self.power(k)
-        small = builder.fmul(r, self.series(r, 1))
-        t = self.call("fma", power, small, builder.fsub(power, self.number(1)))
-        value = builder.fdiv(t, builder.fadd(t, self.number(2)))
+        power = self.power(builder.sub(k, self.integer(1)))
+        small = self.call("fma", builder.fmul(r, r), self.series(r, 2), r)  # exp(r) - 1
+        h = self.call("fma", power, small, builder.fsub(power, self.number(0.5)))
+        a = builder.select(builder.fcmp_ordered("<", h, one), h, one)
+        value = self.call("fma", builder.fneg(a), builder.fdiv(a, builder.fadd(h, one)), a)
         return self.unless_nan(x, self.call("copysign", value, x))
 
     def erf(self, x: Any) -> Any:
