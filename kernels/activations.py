@@ -85,5 +85,8 @@ def _gelu_tanh_gradient(g, x, out):
     three = x.dtype.type(3)
     for i in range(x.size):
         square = cube * x[i] * x[i]
-        s = one / (one + exp(-slope * x[i] * (one + square)))
-        out[i] = g[i] * s * (one + x[i] * (one - s) * slope * (one + three * square))
+        e = exp(-slope * abs(x[i]) * (one + square))
+        most = one / (one + e)
+        least = e * most  # as 1 - most it would be a difference, and e of the other sign overflow
+        s = most if x[i] > 0 else least
+        out[i] = g[i] * (s + most * least * x[i] * slope * (one + three * square))

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from . import dot_product
-from .compiler import array, inline, kernel
+from .compiler import array, flat, inline, kernel
 from .dot_product import apart, joined, split
 from .threads import share, threads
 from .tile import ROWS, VECTORS, WIDTH, add_to, rows, start, step, store
@@ -38,7 +38,7 @@ def attention_gradient(
     g: Any, query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False
 ) -> Any:
     """See ``reference.attention_gradient``."""
-    if not _suit(g, query, key, value):
+    if not _suit(query, key, value, g):
         return dot_product.attention_gradient(g, query, key, value, mask, causal)
     out = tuple(_empty(x, x.shape[3]) for x in (query, key, value))
     _each_head(_attention_gradient, (query, key, value, g), out, mask, causal)
@@ -63,13 +63,17 @@ def self_attention_gradient(
     return out
 
 
-def _suit(*arrays: Any) -> bool:
-    """Whether all are (batch, heads, time, features) of one dtype that is compiled for."""
-    first = arrays[0]
-    return first.dtype in (np.float32, np.float64) and all(
-        isinstance(x, np.ndarray) and x.dtype == first.dtype and x.ndim == 4
-        and x.shape[:2] == first.shape[:2] and x.size
-        for x in arrays
+def _suit(query: Any, key: Any, value: Any, *g: Any) -> bool:
+    """Whether all are (batch, heads, time, features) of one dtype that is compiled for, and fit."""
+    return (
+        query.dtype in (np.float32, np.float64)
+        and all(
+            isinstance(x, np.ndarray) and x.dtype == query.dtype and x.ndim == 4
+            and x.shape[:2] == query.shape[:2] and x.size
+            for x in (query, key, value, *g)
+        )
+        and query.shape[3] == key.shape[3] and key.shape[2] == value.shape[2]
+        and all(x.shape == (*query.shape[:3], value.shape[3]) for x in g)
     )  # fmt: skip
 
 
@@ -82,8 +86,9 @@ def _empty(like: Any, features: int) -> Any:
 def _line(x: Any) -> tuple[Any, Any]:
     """The memory of an array whose last axis lies in it, and the steps of the other axes."""
     size = x.itemsize
-    if x.strides[3] != size or any(s < 0 or s % size for s in x.strides) or not x.flags.aligned:
-        x = np.ascontiguousarray(x)
+    spread = x.strides[3] != size and x.shape[3] > 1  # of one feature the step may be any
+    if spread or any(s < 0 or s % size for s in x.strides) or not x.flags.aligned:
+        x = flat(x).reshape(x.shape)
     span = sum(s // size * (n - 1) for s, n in zip(x.strides, x.shape)) + 1
     memory = np.lib.stride_tricks.as_strided(x, (span,), (size,), writeable=x.flags.writeable)
     return memory, np.array(x.strides[:3], np.int64) // size

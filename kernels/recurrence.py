@@ -51,9 +51,14 @@ def lstm_gradient(
     return slopes.reshape(projected.shape), to_weight, to_hidden, to_cell
 
 
-def _suit(projected: Any, *others: Any) -> bool:
+def _suit(projected: Any, weight: Any, hidden: Any, cell: Any, *outs: Any) -> bool:
+    """Whether all are of one dtype that is compiled for, and of the shapes that fit together."""
+    (steps, batch, wide), size = projected.shape, len(weight)
+    out, state = (steps, batch, 2 * size), (batch, size)
+    shapes = (steps, batch, 4 * size), (size, wide), state, state, *[out] * len(outs)
     return projected.dtype in (np.float32, np.float64) and projected.size > 0 and all(
-        isinstance(x, np.ndarray) and x.dtype == projected.dtype for x in (projected, *others)
+        isinstance(x, np.ndarray) and x.dtype == projected.dtype and x.shape == shape
+        for x, shape in zip((projected, weight, hidden, cell, *outs), shapes)
     )  # fmt: skip
 
 

@@ -229,7 +229,7 @@ def standardize_gradient(g: Any, x: Any, eps: float, axis: Any = -1) -> Any:
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     """See ``reference.layer_norm``."""
-    if not _suits(-1, x, weight, bias):
+    if not (_suits(-1, x, weight, bias) and weight.shape == bias.shape == x.shape[-1:]):
         return reference.layer_norm(x, weight, bias, eps)
     out, length, compute = np.empty(x.shape, x.dtype), x.shape[-1], _layer_norm[x.dtype]
     arrays = flat(x), flat(weight), flat(bias), out.reshape(-1)
@@ -239,11 +239,11 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
 
 def layer_norm_gradient(g: Any, x: Any, weight: Any, eps: float) -> tuple[Any, Any, Any]:
     """See ``reference.layer_norm_gradient``."""
-    if not _suits(-1, x, g, weight) or g.shape != x.shape:
+    if not (_suits(-1, x, g, weight) and g.shape == x.shape and weight.shape == x.shape[-1:]):
         return reference.layer_norm_gradient(g, x, weight, eps)
     out, length, compute = np.empty(x.shape, x.dtype), x.shape[-1], _layer_norm_gradient[x.dtype]
     rows = x.size // length
-    pieces = math.ceil(x.size / PIECE)
+    pieces = min(rows, math.ceil(x.size / PIECE))
     sums = np.zeros((2, pieces, length), x.dtype)
     arrays = flat(g), flat(x), flat(weight), out.reshape(-1)
 

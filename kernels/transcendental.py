@@ -108,8 +108,8 @@ class _Formula:
         return self.unless_nan(x, builder.fmul(value, self.power(builder.sub(k, half))))
 
     def tanh(self, x: Any) -> Any:
-        """``h / (h + 1)`` with ``2 h = exp(2 x) - 1``, written as ``a - a a / (h + 1)`` where a is h
-        or 1, the smaller: the quotient's rounding then counts for half at most."""
+        """``h / (h + 1)`` with ``2 h = exp(2 x) - 1``; as ``a - a a / (h + 1)``, where a is h or 1,
+        the smaller, what the quotient is rounded by counts for half at most."""
         builder, one = self.builder, self.number(1)
         size = self.held(self.call("fabs", x), 0, 20)  # tanh(20) rounds to 1
         k, r = self.reduced(builder.fadd(size, size))

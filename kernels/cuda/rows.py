@@ -75,9 +75,7 @@ def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Arra
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     """See ``reference.layer_norm``."""
-    out = standardize(x, eps) * weight
-    out += bias
-    return out
+    return standardize(x, eps) * weight + bias
 
 
 def layer_norm_gradient(

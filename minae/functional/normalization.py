@@ -7,6 +7,8 @@ from typing import Any
 
 import minae.ops as ops
 
+from ..backend import xp
+from ..engine import entries
 from .statistics import mean
 
 
@@ -15,7 +17,8 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
 
     ``weight`` and ``bias`` are (features,), or None; ``eps`` is added to the variance.
     """
-    if weight is not None and bias is not None:
+    shape, *given = (xp.shape(entries(each)) for each in (x, weight, bias))
+    if given == [shape[-1:]] * 2:
         return ops.layer_norm(x, weight, bias, eps=eps)
     return _affine(ops.standardize(x, axis=-1, eps=eps), weight, bias)
 

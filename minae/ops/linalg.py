@@ -54,16 +54,15 @@ def matmul(x, y):
     return product(x, y)
 
 
-@primitive(
+@elementwise(  # the bias broadcasts
     x=lambda g, weight: matmul(g, weight.swapaxes(0, 1)),
     weight=lambda g, x: product(_rows(x).swapaxes(0, 1), _rows(g)),
-    bias=lambda g: _rows(g).sum(axis=0),
+    bias=lambda g: g,
 )
 def affine(x, weight, bias):
     """``x @ weight + bias``: (..., in), (in, out) and (out,) to (..., out), in one array."""
-    out = product(_rows(x), weight)
-    out = out + bias if out.dtype != xp.result_type(out, bias) else xp.add(out, bias, out=out)
-    return out.reshape(*x.shape[:-1], weight.shape[1])
+    out = product(_rows(x), weight).reshape(*x.shape[:-1], weight.shape[1])
+    return out + bias if out.dtype != xp.result_type(out, bias) else xp.add(out, bias, out=out)
 
 
 # --- Einstein's summation --------------------------------------------------------------------

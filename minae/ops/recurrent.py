@@ -38,7 +38,7 @@ def _outer(x, g):
 # --- LSTM ------------------------------------------------------------------------------------
 
 
-def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
+def _pull_lstm(g, projected, weight, hidden, cell, out):
     if entries(g) is g:
         return kernels.lstm_gradient(g, projected, weight, hidden, cell, out)
     size, steps = hidden.shape[1], projected.shape[0]
@@ -66,12 +66,7 @@ def _pull_lstm(g, needed, projected, weight, hidden, cell, out):
         state = product(pulled[-1], back)
         carried = carried * f[t]
     pulled = stack(pulled[::-1])
-    return (
-        pulled if needed[0] else None,
-        _outer(states_before, pulled) if needed[1] else None,
-        state if needed[2] else None,
-        carried if needed[3] else None,
-    )
+    return pulled, _outer(states_before, pulled), state, carried
 
 
 @primitive(joint=_pull_lstm)
