@@ -26,7 +26,8 @@ def attention_gradient(
     g: Array, query: Array, key: Array, value: Array, mask: Array | None = None,
     causal: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """Those of ``attention`` in query, key and value; its result has the gradient ``g``."""
+    """Those of ``attention``, with its ``mask`` and ``causal``, in query, key and value; its
+    result has the gradient ``g``."""
     weights = _weights(query, key, mask, causal)
     scores = softmax_gradient(xp.matmul(g, value.swapaxes(-1, -2)), weights)
     scores *= query.shape[-1] ** -0.5
@@ -40,8 +41,11 @@ def attention_gradient(
 def self_attention(
     projected: Array, heads: int, mask: Array | None = None, causal: bool = False
 ) -> Array:
-    """``attention`` whose queries, keys and values are thirds of the features, in that order:
-    (batch, time, 3 features) to (batch, time, features), of so many ``heads``."""
+    """``attention`` whose queries, keys and values are thirds of what is ``projected``, in that
+    order: (batch, time, 3 features) to (batch, time, features).
+
+    ``heads`` is how many there are, of as many features each; ``mask`` and ``causal`` are as there.
+    """
     query, key, value = apart(projected, heads)
     return joined(attention(query, key, value, mask, causal))
 
@@ -49,7 +53,8 @@ def self_attention(
 def self_attention_gradient(
     g: Array, projected: Array, heads: int, mask: Array | None = None, causal: bool = False
 ) -> Array:
-    """That of ``self_attention`` in ``projected``; its result has the gradient ``g``."""
+    """That of ``self_attention``, with its ``heads``, ``mask`` and ``causal``, in ``projected``;
+    its result has the gradient ``g``."""
     query, key, value = apart(projected, heads)
     found = attention_gradient(split(g, heads), query, key, value, mask, causal)
     return xp.concatenate([joined(x) for x in found], axis=-1)

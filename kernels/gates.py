@@ -11,9 +11,9 @@ from minae.backend import Array, xp
 def lstm(projected: Array, weight: Array, hidden: Array, cell: Array) -> Array:
     """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-    Projected inputs (time, batch, 4 features), gates in the order input, forget, candidate, output;
-    weight (features, 4 features); first state and cell (batch, features). Returns
-    (time, batch, 2 features): the state and the cell after each step.
+    Inputs ``projected`` (time, batch, 4 features), gates in the order input, forget, candidate,
+    output; weight (features, 4 features); first state ``hidden`` and cell (batch, features).
+    Returns (time, batch, 2 features): the state and the cell after each step.
     """
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     dtype = xp.result_type(projected, weight, hidden, cell)
@@ -29,7 +29,8 @@ def lstm(projected: Array, weight: Array, hidden: Array, cell: Array) -> Array:
 def lstm_gradient(
     g: Array, projected: Array, weight: Array, hidden: Array, cell: Array, out: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Those of ``lstm`` in its arguments; its result ``out`` has the gradient ``g``."""
+    """Those of ``lstm`` in projected, weight, hidden and cell; its result ``out`` has the gradient
+    ``g``."""
     size = hidden.shape[1]
     before = xp.concatenate([hidden[None], out[:-1, :, :size]])
     cells = xp.concatenate([cell[None], out[:, :, size:]])

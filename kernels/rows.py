@@ -100,14 +100,15 @@ def standardize_gradient(g: Array, x: Array, eps: float, axis: Any = -1) -> Arra
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
-    """``standardize(x) weight + bias`` over the last axis, as long as weight and bias are."""
+    """``standardize(x, eps) weight + bias`` over the last axis, as long as weight and bias are."""
     return standardize(x, eps) * weight + bias
 
 
 def layer_norm_gradient(
     g: Array, x: Array, weight: Array, eps: float
 ) -> tuple[Array, Array, Array]:
-    """Those of ``layer_norm`` in x, weight and bias; its result has the gradient ``g``."""
+    """Those of ``layer_norm``, with its ``eps``, in x, weight and bias; its result has the gradient
+    ``g``."""
     y, over = standardize(x, eps), tuple(range(x.ndim - 1))
     return (
         standardize_gradient(g * weight, x, eps), (g * y).sum(axis=over), g.sum(axis=over)

@@ -408,6 +408,78 @@ def np_gru(projected, weight, bias, hidden):
     return np.stack(out)
 
 
+def np_gelu_gradient(u, x):
+    return u * (0.5 + 0.5 * np_erf(x / np.sqrt(2)) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
+
+
+def np_gelu_tanh_gradient(u, x):
+    t = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return u * (1 + t + x * (1 - t * t) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)) / 2
+
+
+@st.composite
+def mapping(draw):
+    """x, weight and bias of a linear map."""
+    leading = draw(array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3))
+    inner, outer = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    bias = draw(st.sampled_from([(outer,), (1,), ()]))
+    return [(*leading, inner), (inner, outer), bias], {}
+
+
+@st.composite
+def norming(draw):
+    shape = draw(solid)
+    return [shape, shape[-1:], shape[-1:]], {"eps": draw(st.sampled_from([0.1, 1.0]))}
+
+
+def np_layer_norm(x, weight, bias, eps):
+    return np_standardize(x, -1, eps) * weight + bias
+
+
+@st.composite
+def attending(draw):
+    """Query, key and value, and what is hidden from whom."""
+    batch, heads, queries, keys = sizes = [draw(st.integers(1, 3)) for _ in range(4)]
+    part, width = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    shapes = [(batch, heads, n, m) for n, m in ((queries, part), (keys, part), (keys, width))]
+    return shapes, hiding(draw, sizes)
+
+
+def hiding(draw, sizes):
+    causal, masked = draw(st.booleans()), draw(st.booleans())
+    shape = [draw(st.sampled_from([1, n])) for n in sizes]
+    seed = draw(st.integers(0, 2**32 - 1))
+    mask = np.random.default_rng(seed).random(shape) < 0.7 if masked else None
+    return {"mask": mask, "causal": causal}
+
+
+@st.composite
+def self_attending(draw):
+    batch, heads, time, part = (draw(st.integers(1, 3)) for _ in range(4))
+    return [(batch, time, 3 * heads * part)], {
+        "heads": heads, **hiding(draw, (batch, heads, time, time))
+    }  # fmt: skip
+
+
+def np_attention(query, key, value, mask, causal):
+    """Query by query: the exponentials of those keys that it may see."""
+    (*_, queries, part), keys = query.shape, key.shape[2]
+    out = np.zeros((*query.shape[:3], value.shape[3]))
+    mask = np.broadcast_to(True if mask is None else mask, (*query.shape[:3], keys))
+    for b, h, i in np.ndindex(*query.shape[:3]):
+        places = [j for j in range(keys) if mask[b, h, i, j]
+                  and not (causal and j > i + keys - queries)]
+        if places:
+            scores = key[b, h, places] @ query[b, h, i] / np.sqrt(part)
+            out[b, h, i] = np_softmax(scores) @ value[b, h, places]
+    return out
+
+
+def np_self_attention(projected, heads, mask, causal):
+    parts = [np.stack(np.split(x, heads, -1), 1) for x in np.split(projected, 3, -1)]
+    return np.concatenate(list(np_attention(*parts, mask, causal).swapaxes(0, 1)), -1)
+
+
 @st.composite
 def recurring(draw, gates, *more):
     steps, batch, size = (draw(st.integers(1, high)) for high in (3, 3, 5))
@@ -482,6 +554,8 @@ ROWS = [
     Row("gelu", lambda x: x * (0.5 + 0.5 * np_erf(x / np.sqrt(2))), one),
     Row("gelu_tanh", lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
         one),
+    Row("gelu_gradient", np_gelu_gradient, shapes(2)),  # not of numbers
+    Row("gelu_tanh_gradient", np_gelu_tanh_gradient, shapes(2)),
     Row("silu", lambda x: x / (1 + np.exp(-x)), one),
     Row("mish", lambda x: x * np.tanh(np.log(1 + np.exp(x))), one),
     Row("leaky_relu", lambda x, slope: np.where(x > 0, x, slope * x), one, "distinct",
@@ -490,6 +564,10 @@ ROWS = [
         {"alpha": 0.7}),
     Row("standardize", np_standardize, standardizing()),
     Row("standardize_gradient", np_standardize_gradient, doubled(standardizing())),
+    Row("affine", lambda x, weight, bias: x @ weight + bias, mapping()),
+    Row("layer_norm", np_layer_norm, norming()),
+    Row("attention", np_attention, attending()),
+    Row("self_attention", np_self_attention, self_attending()),
     *conv_rows(),
     *window_rows(),
     Row("lstm", np_lstm, recurring(4, "state", "state")),
@@ -501,8 +579,9 @@ def call(row, xs, kwargs):
     """The op of a row on Tensors or arrays."""
     if "index" in kwargs:
         kwargs = kwargs | {"index": ops.plain_index(kwargs["index"])}
-    for name in {"picks", "labels"} & kwargs.keys():
-        kwargs = kwargs | {name: backend.asarray(kwargs[name])}
+    for name in {"picks", "labels", "mask"} & kwargs.keys():
+        if kwargs[name] is not None:
+            kwargs = kwargs | {name: backend.asarray(kwargs[name])}
     if row.name == "einsum":
         return minae.einsum(kwargs["subscripts"], *xs)
     if row.name == "where":

@@ -35,11 +35,12 @@ def attention(
     mask = fitting(mask, (*leading, queries, keys))
     alike = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
     if fused(bias, p) and alike and len(query.shape) == 4:
+        mask = fitting(mask, (*query.shape[:-1], keys))
         return ops.attention(query, key, value, mask=mask, causal=causal)
     scores = query @ ops.swapaxes(key, first=-1, second=-2) * (query.shape[-1] ** -0.5)
     if bias is not None:
         scores = scores + bias
-    seen = visible(mask, causal, queries, keys)
+    seen = visible(fitting(mask, scores.shape), causal, queries, keys)
     weights = ops.softmax(scores if seen is None else ops.where(seen, scores, -math.inf))
     return (dropout(weights, p, rng) if p else weights) @ value
 

@@ -307,17 +307,62 @@ def test_attention_mask(leaf, array, numpy):
         minae.attention(q, k, v, array(np.zeros((3, 3))))
 
 
-def test_causal_attention_does_not_see_the_future(leaf, numpy):
+@pytest.mark.parametrize("shape", [(5, 4), (2, 3, 5, 4)])
+@pytest.mark.parametrize("way", ["a mask", "an argument"])
+def test_causal_attention_does_not_see_the_future(shape, way, leaf, numpy):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((5, 4))
+    x = rng.standard_normal(shape)
     changed = x.copy()
-    changed[3:] += 1
+    changed[..., 3:, :] += 1
+    how = {"mask": minae.causal_mask(5)} if way == "a mask" else {"causal": True}
     before, after = (
-        numpy(minae.attention(leaf(t), leaf(t), leaf(t), minae.causal_mask(5)))
-        for t in (x, changed)
+        numpy(minae.attention(leaf(t), leaf(t), leaf(t), **how)) for t in (x, changed)
     )
-    np.testing.assert_array_equal(before[:3], after[:3])
-    assert (before[3:] != after[3:]).all()
+    np.testing.assert_array_equal(before[..., :3, :], after[..., :3, :])
+    assert (before[..., 3:, :] != after[..., 3:, :]).all()
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("queries, keys", [(4, 4), (2, 5), (5, 2)])
+def test_causal_is_the_causal_mask_beside_another(leading, queries, keys, leaf, array, numpy):
+    rng = np.random.default_rng(1)
+    qkv = [leaf(rng.standard_normal((*leading, n, 3))) for n in (queries, keys, keys)]
+    seen, mask = minae.causal_mask(queries, keys), array(rng.random((queries, keys)) < 0.8)
+    for first, second in [({"causal": True}, {"mask": seen}),
+                          ({"causal": True, "mask": mask}, {"mask": mask & seen})]:
+        found, want = (minae.attention(*qkv, **how) for how in (first, second))
+        np.testing.assert_allclose(numpy(found), numpy(want), atol=1e-12)
+        for g, h in zip(grad(found.sum(), qkv), grad(want.sum(), qkv), strict=True):
+            np.testing.assert_allclose(numpy(g), numpy(h), atol=1e-12)
+
+
+def test_a_mask_that_fits_no_scores_is_refused(leaf, array, numpy):
+    """The scores are as wide as query, key and bias together."""
+    rng = np.random.default_rng(2)
+    x, heads = leaf(rng.standard_normal((4, 3))), leaf(rng.standard_normal((2, 3, 4, 3)))
+    for q, shape in [(x, (2, 4, 4)), (x, (4, 3)), (heads, (5, 1, 1, 1)), (heads, (1, 2, 3, 4, 4))]:
+        with pytest.raises(ValueError, match="mask that broadcasts to"):
+            minae.attention(q, q, q, array(np.ones(shape, bool)))
+    mask = rng.random((2, 4, 4)) < 0.7
+    out = minae.attention(x, x, x, array(mask), array(np.zeros((2, 1, 4))))
+    for i in range(2):
+        alone = minae.attention(x, x, x, array(mask[i]))
+        np.testing.assert_allclose(numpy(out)[i], numpy(alone), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1)])
+def test_weights_of_a_norm_and_a_bias_may_broadcast(shape, leaf, numpy):
+    rng = np.random.default_rng(3)
+    x, w = leaf(rng.standard_normal((3, 4))), leaf(rng.standard_normal((4, 4)))
+    weight, bias = (leaf(rng.standard_normal(shape)) for _ in range(2))
+    for y, want in [
+        (minae.layer_norm(x, weight, bias), minae.standardize(x, axis=-1) * weight + bias),
+        (minae.linear(x, w, bias), x @ w + bias),
+    ]:
+        np.testing.assert_allclose(numpy(y), numpy(want), atol=1e-12)
+        for g, h in zip(grad((y * y).sum(), [x, bias]), grad((want * want).sum(), [x, bias])):
+            assert g.shape == h.shape
+            np.testing.assert_allclose(numpy(g), numpy(h), atol=1e-12)
 
 
 def test_dropout(leaf, numpy):

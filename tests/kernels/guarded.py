@@ -44,13 +44,17 @@ allocated = []
 nrt.c_helpers["MemInfo_alloc_aligned"] = ctypes.cast(allocate, ctypes.c_void_p).value
 
 from minae.kernels import (  # noqa: E402
+    activations,
+    attending,
     chart,
     codebook,
     compiler,
     convolution,
     correlation,
     patches,
+    recurrence,
     reference,
+    rowwise,
     scattering,
     threads,
     updates,
@@ -97,6 +101,14 @@ def same(name, form, *args, **options):
         np.testing.assert_array_equal(a, b)
 
 
+def near(name, form, *args):
+    """The same, but for rounding."""
+    found, want = (getattr(m, name)(*args) for m in (form, reference))
+    for a, b in zip(found, want, strict=True) if type(want) is tuple else [(found, want)]:
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+
+
+activations.TINY = 0
 for dtype in ("f4", "f8"):
     def integers(*shape, dtype=dtype):
         return rng.integers(-9, 10, shape).astype(dtype)
@@ -161,6 +173,43 @@ for dtype in ("f4", "f8"):
                 chart.chart_total(found.cells, found.levels, semiring)
                 if semiring.name != "entropy":
                     chart.chart_parts(found.cells, found.levels, semiring)
+    for size in (1, 7, 16, 33, 1000):
+        g, x = integers(size), integers(size) / 4
+        for name in ("erf", "gelu", "gelu_tanh"):
+            near(name, activations, x)
+        for name in ("gelu_gradient", "gelu_tanh_gradient"):
+            near(name, activations, g, x)
+    lanes = codebook.lanes(np.dtype(dtype))
+    for n, length in [(1, 1), (3, 2), (5, lanes - 1), (2, lanes), (3, lanes + 1), (9, 100)]:
+        g, x, weight = integers(n, length), integers(n, length) / 4, integers(length)
+        labels = rng.integers(-1, length + 1, n)
+        near("softmax", rowwise, x)
+        near("log_softmax", rowwise, x)
+        near("softmax_gradient", rowwise, g, reference.softmax(x))
+        near("log_softmax_gradient", rowwise, g, reference.log_softmax(x))
+        near("cross_entropy", rowwise, x, labels)
+        near("cross_entropy_gradient", rowwise, g[:, 0].copy(), x, labels)
+        near("layer_norm", rowwise, x, weight, weight, 0.1)
+        near("layer_norm_gradient", rowwise, g, x, weight, 0.1)
+    panel = attending.PANEL
+    for queries, keys, part, width in [
+        (1, 1, 1, 1), (panel - 1, rows - 1, 3, block - 1), (panel, rows, lanes, block),
+        (2 * panel + 1, rows + 1, block + 1, 5), (3, 3 * panel + 2, 5, 2 * block + 1),
+    ]:  # fmt: skip
+        shapes = (queries, width), (queries, part), (keys, part), (keys, width)
+        g, *inputs = (integers(2, 3, *shape) / 8 for shape in shapes)
+        mask = rng.random((2, 1, queries, keys)) < 0.7
+        for how in [(), (mask,), (None, True), (mask, True)]:
+            near("attention", attending, *inputs, *how)
+            near("attention_gradient", attending, g, *inputs, *how)
+    for steps, batch, size in [
+        (1, 1, 1), (2, rows - 1, 3), (3, rows, lanes), (2, rows + 1, block + 1), (4, 9, block),
+    ]:  # fmt: skip
+        shapes = (steps, batch, 4 * size), (size, 4 * size), (batch, size), (batch, size)
+        inputs = [integers(*shape) / 8 for shape in shapes]
+        near("lstm", recurrence, *inputs)
+        g, out = integers(steps, batch, 2 * size), reference.lstm(*inputs)
+        near("lstm_gradient", recurrence, g, *inputs, out)
 
 for flags in (np.zeros(0, np.uint8), np.ones(3, np.uint8), np.zeros(3, np.uint8)):
     threads._watch[np.dtype(np.float32)](flags, 5)

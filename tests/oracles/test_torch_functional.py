@@ -400,10 +400,16 @@ NORMALISATION = [
         (2, 3, 4), (5, 4), (3, 1, 5, 2),
     ),
     row("attention", "a bias", biased, (2, 3, 4), (2, 5, 4), (2, 5, 2), LOOK, (3, 5)),
-    Row(
-        "attention", "causal", lambda *qkv: minae.attention(*qkv, minae.causal_mask(4)),
-        lambda *qkv: attention(*qkv, torch.ones(4, 4, dtype=torch.bool).tril()),
-        ((2, 4, 3), (2, 4, 3), (2, 4, 3)),
+    *(
+        Row(
+            "attention", f"causal, {case}", lambda *qkv, how=how: minae.attention(*qkv, **how),
+            lambda *qkv: attention(*qkv, torch.ones(4, 4, dtype=torch.bool).tril()), (shape,) * 3,
+        )
+        for case, how, shape in (
+            ("by a mask", {"mask": minae.causal_mask(4)}, (2, 4, 3)),
+            ("of sequences", {"causal": True}, (2, 4, 3)),
+            ("of heads", {"causal": True}, (2, 3, 4, 3)),
+        )
     ),
     Row(
         "causal_mask", "4", lambda: minae.causal_mask(4),

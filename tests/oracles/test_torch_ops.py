@@ -349,6 +349,11 @@ PRODUCTS = [
             ((2, 0), (0, 3)),
         )
     ),
+    *(
+        Row("affine", f"{x} and {bias}", ops.affine, lambda x, w, b: x @ w + b, (x, (3, 4), bias))
+        for x, bias in (((2, 3), (4,)), ((3,), (4,)), ((2, 5, 3), (4,)), ((2, 3), (1,)),
+                        ((2, 3), ()), ((2, 3), (2, 1)), ((0, 3), (4,)))
+    ),
     Row("matmul", "x @ x.T", lambda x: x @ x.T, lambda x: x @ x.T, ((3, 4),)),
     einsum("ij,jk->ik", (2, 3), (3, 4)),
     einsum("ij,jk", (2, 3), (3, 4)),
@@ -659,6 +664,14 @@ def standardized(x: Any, axis: Any, eps: float = 1e-5) -> Any:
 ACTIVATIONS = [
     *activation("gelu", ""),
     *activation("gelu_tanh", ""),
+    *(
+        Row(
+            f"{name}_gradient", case, getattr(ops, f"{name}_gradient"),
+            slope(lambda x, how=how: torch.nn.functional.gelu(x, approximate=how)), inputs,
+        )
+        for name, how in (("gelu", "none"), ("gelu_tanh", "tanh"))
+        for case, inputs in (("numbers", ((3, 4),) * 2), ("tails", ((3,), [-9.0, 0.0, 30.0])))
+    ),
     *activation("silu", ""),
     *activation("mish", ""),
     *activation("leaky_relu", ""),
@@ -682,6 +695,59 @@ ACTIVATIONS = [
         for axis in (-1, 0, (0, 2)) for eps in (1e-5, 0.1)
     ),
 ]
+
+# --- The table: layer norm and attention -------------------------------------------------------
+
+
+def attention(query: Any, key: Any, value: Any, mask: Any, causal: bool) -> Any:
+    before = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
+    seen = before if causal else None
+    if mask is not None:
+        seen = torch.tensor(mask) & before if causal else torch.tensor(mask)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # differentiable twice
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, seen)
+
+
+def self_attention(projected: Any, heads: int, mask: Any, causal: bool) -> Any:
+    parts = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in projected.chunk(3, -1)]
+    return attention(*parts, mask, causal).transpose(1, 2).flatten(2)
+
+
+def arrays(mask: Any) -> Any:
+    return None if mask is None else minae.xp.asarray(mask)
+
+
+PADDED = np.array([[True, True, False, True], [True, False, True, True]])[:, None, None]
+HIDDEN = np.array([[True, False, True, False]] * 3 + [[True] * 4])
+
+FUSED = [
+    *(
+        Row(
+            "layer_norm", f"{shape}, {eps=}", lambda *xs, eps=eps: ops.layer_norm(*xs, eps=eps),
+            lambda x, *xs, eps=eps: torch.nn.functional.layer_norm(x, x.shape[-1:], *xs, eps),
+            (shape, shape[-1:], shape[-1:]),
+        )
+        for shape in ((4,), (2, 3, 4)) for eps in (1e-5, 0.1)
+    ),
+    *(
+        Row(
+            "attention", f"{mask=}, {causal=}".replace("\n", ""),
+            lambda *qkv, m=mask, c=causal: ops.attention(*qkv, mask=arrays(m), causal=c),
+            lambda *qkv, m=mask, c=causal: attention(*qkv, m, c),
+            ((2, 3, 4, 5), (2, 3, 4, 5), (2, 3, 4, 6)),
+        )
+        for mask in (None, PADDED, HIDDEN) for causal in (False, True)
+    ),
+    *(
+        Row(
+            "self_attention", f"{heads=}, {mask=}, {causal=}".replace("\n", ""),
+            lambda x, h=heads, m=mask, c=causal: ops.self_attention(
+                x, heads=h, mask=arrays(m), causal=c),
+            lambda x, h=heads, m=mask, c=causal: self_attention(x, h, m, c), ((2, 4, 18),),
+        )
+        for heads in (1, 2, 6) for mask, causal in ((None, True), (PADDED, False))
+    ),
+]  # fmt: skip
 
 # --- The table: windows and recurrence -------------------------------------------------------
 
@@ -765,7 +831,7 @@ WINDOWS = [
     ),
 ]  # fmt: skip
 
-ROWS = ELEMENTWISE + PRODUCTS + REDUCTIONS + SHAPES + ACTIVATIONS + WINDOWS
+ROWS = ELEMENTWISE + PRODUCTS + REDUCTIONS + SHAPES + ACTIVATIONS + FUSED + WINDOWS
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
