@@ -61,7 +61,7 @@ def fitting(mask: Any, shape: tuple[int, ...]) -> Array | None:
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
 
 
 def causal_mask(queries: int, keys: int | None = None) -> Array:

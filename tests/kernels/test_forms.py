@@ -67,5 +67,12 @@ def test_an_unknown_choice(monkeypatch, array):
 
 
 def test_every_kernel_is_defined_by_the_reference():
-    for name in ("nearest", "scatter_sum", "conv2d", "conv2d_input", "conv2d_weight", "erf"):
-        assert callable(getattr(kernels, name)) and callable(getattr(reference, name))
+    names = set(kernels.__all__) - {"Unavailable", "by_definition", "form", "warm_up"}
+    for name in names:
+        assert getattr(kernels, name).__wrapped__ is getattr(reference, name)
+    assert kernels.FORMS.keys() | kernels.CUDA.keys() == names
+
+
+def test_every_faster_form_is_where_it_is_looked_for(compiled):
+    for name, module in kernels.FORMS.items():
+        assert callable(getattr(compiled(module), name))

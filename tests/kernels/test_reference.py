@@ -417,3 +417,63 @@ def test_erf_reads_views_and_refuses_integers(array, numpy):
     np.testing.assert_array_equal(numpy(erf(array(x).T)), numpy(erf(array(x))).T)
     with pytest.raises(TypeError, match="int64"):
         erf(array([1, 2]))
+
+
+# --- GELU, layer norm, attention, LSTM ------------------------------------------------------------
+
+
+def their_attention(torch, query, key, value, mask, causal):
+    assert causal
+    before = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool)
+    seen = torch.tensor(mask) & before.tril(key.shape[2] - query.shape[2])
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, seen)
+
+
+def their_self_attention(torch, projected, heads, mask, causal):
+    parts = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in projected.chunk(3, -1)]
+    return their_attention(torch, *parts, mask, causal).transpose(1, 2).flatten(2)
+
+
+def their_lstm(torch, projected, weight, hidden, cell):
+    out, same = [], torch.eye(projected.shape[2], dtype=projected.dtype)
+    for x in projected:
+        hidden, cell = torch.lstm_cell(x, (hidden, cell), same, weight.T)
+        out.append(torch.cat([hidden, cell], -1))
+    return torch.stack(out)
+
+
+MASK = np.random.default_rng(1).random((2, 1, 4, 6)) < 0.7
+MASK[..., 0] = True
+FUSED = {  # the shapes of what has gradients, the other arguments, and the same in PyTorch
+    "gelu": ([(3, 50)], (), lambda torch, x: torch.nn.functional.gelu(x)),
+    "gelu_tanh": ([(3, 50)], (), lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh")),
+    "layer_norm": ([(3, 2, 5), (5,), (5,)], (0.1,),
+        lambda torch, x, w, b, eps: torch.nn.functional.layer_norm(x, (5,), w, b, eps)),
+    "attention": ([(2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 7)], (MASK, True), their_attention),
+    "self_attention": ([(2, 6, 18)], (2, MASK[:, :, :1], True), their_self_attention),
+    "lstm": ([(3, 4, 20), (5, 20), (4, 5), (4, 5)], (), their_lstm),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", FUSED)
+def test_the_fused_kernels_and_their_gradients_against_torch(array, numpy, torch, name, dtype):
+    shapes, more, theirs = FUSED[name]
+    rng = np.random.default_rng(0)
+    xs = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    zs = [torch.tensor(x.astype("f8"), requires_grad=True) for x in xs]
+    z = theirs(torch, *zs, *more)
+    g = rng.standard_normal(z.shape).astype(dtype)
+    z.backward(torch.tensor(g.astype("f8")))
+    more = [array(each) if type(each) is np.ndarray else each for each in more]
+    given = [*map(array, xs), *more]
+    out = getattr(reference, name)(*given)
+    # Of a norm's bias the gradient follows from g alone; an LSTM's is told what the states were.
+    read = given[:2] + more if name == "layer_norm" else [*given, out] if name == "lstm" else given
+    gradients = getattr(reference, f"{name}_gradient")(array(g), *read)
+    gradients = gradients if type(gradients) is tuple else (gradients,)
+    for found, want in zip((out, *gradients), (z, *(z.grad for z in zs)), strict=True):
+        assert found.dtype == dtype
+        want = want.detach().numpy()
+        scale = 50 * np.finfo(dtype).eps * (1 + abs(want).max())
+        np.testing.assert_allclose(numpy(found), want, rtol=0, atol=scale)
