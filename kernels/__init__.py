@@ -360,12 +360,12 @@ def self_attention_gradient(
 
 
 @functools.wraps(reference.lstm)
-def lstm(projected: Any, weight: Any, hidden: Any, cell: Any) -> Any:
-    return form("lstm")(projected, weight, hidden, cell)
+def lstm(projected: Any, weight: Any, hidden: Any, cell: Any, gates: Any = None) -> Any:
+    return form("lstm")(projected, weight, hidden, cell, gates)
 
 
 @functools.wraps(reference.lstm_gradient)
 def lstm_gradient(
-    g: Any, projected: Any, weight: Any, hidden: Any, cell: Any, out: Any
+    g: Any, projected: Any, weight: Any, hidden: Any, cell: Any, out: Any, gates: Any = None
 ) -> Any:
-    return form("lstm_gradient")(g, projected, weight, hidden, cell, out)
+    return form("lstm_gradient")(g, projected, weight, hidden, cell, out, gates)

@@ -8,18 +8,23 @@ import minae.kernels as kernels
 from minae.backend import Array, xp
 
 
-def lstm(projected: Array, weight: Array, hidden: Array, cell: Array) -> Array:
+def lstm(
+    projected: Array, weight: Array, hidden: Array, cell: Array, gates: Array | None = None
+) -> Array:
     """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
     Inputs ``projected`` (time, batch, 4 features), gates in the order input, forget, candidate,
     output; weight (features, 4 features); first state ``hidden`` and cell (batch, features).
-    Returns (time, batch, 2 features): the state and the cell after each step.
+    Returns (time, batch, 2 features): the state and the cell after each step. ``gates``, an array
+    like ``projected``, is filled with the gates, each through its function, for `lstm_gradient`.
     """
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     dtype = xp.result_type(projected, weight, hidden, cell)
     out = xp.empty((steps, batch, 2 * size), dtype)
     for t in range(steps):
-        i, f, c, o = _opened(kernels.matmul(hidden, weight) + projected[t])
+        i, f, c, o = opened = _opened(kernels.matmul(hidden, weight) + projected[t])
+        if gates is not None:
+            gates[t] = xp.concatenate(opened, axis=-1)
         cell = f * cell + i * c
         hidden = o * xp.tanh(cell)
         out[t, :, :size], out[t, :, size:] = hidden, cell
@@ -27,18 +32,22 @@ def lstm(projected: Array, weight: Array, hidden: Array, cell: Array) -> Array:
 
 
 def lstm_gradient(
-    g: Array, projected: Array, weight: Array, hidden: Array, cell: Array, out: Array
+    g: Array, projected: Array, weight: Array, hidden: Array, cell: Array, out: Array,
+    gates: Array | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Those of ``lstm`` in projected, weight, hidden and cell; its result ``out`` has the gradient
-    ``g``."""
+    ``g``. ``gates`` is what ``lstm`` has written there; without, they are computed again."""
     size = hidden.shape[1]
     before = xp.concatenate([hidden[None], out[:-1, :, :size]])
     cells = xp.concatenate([cell[None], out[:, :, size:]])
-    gates = _opened(kernels.matmul(before, weight) + projected)  # all steps at once
+    if gates is None:  # of all steps at once
+        opened = _opened(kernels.matmul(before, weight) + projected)
+    else:
+        opened = xp.split(gates, 4, axis=-1)
     slopes = xp.empty(projected.shape, g.dtype)
     state = carried = xp.zeros_like(cell)
     for t in reversed(range(len(out))):
-        i, f, c, o = (gate[t] for gate in gates)
+        i, f, c, o = (gate[t] for gate in opened)
         squashed = xp.tanh(cells[t + 1])
         state = state + g[t, :, :size]
         carried = carried + g[t, :, size:] + state * o * (1 - squashed * squashed)

@@ -20,35 +20,38 @@ from .transcendental import exp, tanh
 SMALL = 1 << 18  # multiplications that are not worth a second thread
 
 
-def lstm(projected: Any, weight: Any, hidden: Any, cell: Any) -> Any:
+def lstm(projected: Any, weight: Any, hidden: Any, cell: Any, gates: Any = None) -> Any:
     """See ``reference.lstm``."""
     if not _suit(projected, weight, hidden, cell):
-        return definition.lstm(projected, weight, hidden, cell)
+        return definition.lstm(projected, weight, hidden, cell, gates)
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     out = np.empty((steps, batch, 2 * size), projected.dtype)
-    arrays = flat(projected), _packed(weight), flat(hidden), flat(cell), out.reshape(-1)
+    kept = np.empty(0, projected.dtype) if gates is None else gates.reshape(-1)
+    arrays = flat(projected), _packed(weight), flat(hidden), flat(cell), out.reshape(-1), kept
     _share(_lstm, arrays, steps, batch, size)
     return out
 
 
 def lstm_gradient(
-    g: Any, projected: Any, weight: Any, hidden: Any, cell: Any, out: Any
+    g: Any, projected: Any, weight: Any, hidden: Any, cell: Any, out: Any, gates: Any = None
 ) -> tuple[Any, Any, Any, Any]:
     """See ``reference.lstm_gradient``."""
     if not _suit(projected, weight, hidden, cell, g, out):
-        return definition.lstm_gradient(g, projected, weight, hidden, cell, out)
+        return definition.lstm_gradient(g, projected, weight, hidden, cell, out, gates)
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     before = np.concatenate([hidden[None], out[:-1, :, :size]]).reshape(-1, size)
-    slopes = np.matmul(before, weight)  # of all steps in one product: gates, then their gradients
-    slopes += projected.reshape(slopes.shape)
+    if gates is None:
+        gates = np.empty(projected.shape, projected.dtype)
+        lstm(projected, weight, hidden, cell, gates)
+    slopes = np.empty(projected.shape, projected.dtype)
     to_hidden, to_cell = np.empty(hidden.shape, g.dtype), np.empty(cell.shape, g.dtype)
     arrays = (
-        flat(g), _packed(weight.T), flat(cell), flat(out), slopes.reshape(-1),
-        to_hidden.reshape(-1), to_cell.reshape(-1),
+        flat(g), _packed(weight.T), flat(cell), flat(out), flat(gates),
+        slopes.reshape(-1), to_hidden.reshape(-1), to_cell.reshape(-1),
     )  # fmt: skip
     _share(_lstm_gradient, arrays, steps, batch, size)
-    to_weight = np.matmul(before.T, slopes)
-    return slopes.reshape(projected.shape), to_weight, to_hidden, to_cell
+    to_weight = np.matmul(before.T, slopes.reshape(-1, 4 * size))
+    return slopes, to_weight, to_hidden, to_cell
 
 
 def _suit(projected: Any, weight: Any, hidden: Any, cell: Any, *outs: Any) -> bool:
@@ -111,8 +114,8 @@ def _quarters(x):
     return _row(x, 0, size), _row(x, 1, size), _row(x, 2, size), _row(x, 3, size)
 
 
-@kernel(lambda f: (*[array(f)] * 4, f[::1], *[types.intp] * 5))
-def _lstm(projected, packed, hidden, cell, out, steps, batch, size, first, last):
+@kernel(lambda f: (*[array(f)] * 4, *[f[::1]] * 2, *[types.intp] * 5))
+def _lstm(projected, packed, hidden, cell, out, kept, steps, batch, size, first, last):
     count, wide = last - first, packed.size // size
     begin = np.zeros(VECTORS * WIDTH // out.itemsize, out.dtype)
     gates = np.empty(count * wide, out.dtype)
@@ -132,19 +135,23 @@ def _lstm(projected, packed, hidden, cell, out, steps, batch, size, first, last)
             for d in range(4 * size):
                 line[d] += given[d]
             i, f, c, o = _quarters(line)
-            kept, (new, new_cell) = _row(cells, n, size), _halves(out, row, size)
+            own, (new, new_cell) = _row(cells, n, size), _halves(out, row, size)
             for d in range(size):
-                into = tanh(c[d]) / (one + exp(-i[d]))
-                kept[d] = kept[d] / (one + exp(-f[d])) + into
-                new_cell[d] = kept[d]
-                new[d] = tanh(kept[d]) / (one + exp(-o[d]))
+                i[d], f[d] = one / (one + exp(-i[d])), one / (one + exp(-f[d]))
+                c[d], o[d] = tanh(c[d]), one / (one + exp(-o[d]))
+                own[d] = f[d] * own[d] + i[d] * c[d]
+                new_cell[d] = own[d]
+                new[d] = o[d] * tanh(own[d])
+            if kept.size:
+                to = _row(kept, row, 4 * size)
+                for d in range(4 * size):
+                    to[d] = line[d]
 
 
-@kernel(lambda f: (*[array(f)] * 4, *[f[::1]] * 3, *[types.intp] * 5))
+@kernel(lambda f: (*[array(f)] * 5, *[f[::1]] * 3, *[types.intp] * 5))
 def _lstm_gradient(
-    g, packed, cell, out, slopes, to_hidden, to_cell, steps, batch, size, first, last
+    g, packed, cell, out, gates, slopes, to_hidden, to_cell, steps, batch, size, first, last
 ):
-    """In ``slopes`` (time, batch, 4 features) the gates become their gradients."""
     count, wide = last - first, packed.size // (4 * size)
     begin = np.zeros(VECTORS * WIDTH // out.itemsize, out.dtype)
     back = np.zeros(count * wide, out.dtype)
@@ -153,21 +160,20 @@ def _lstm_gradient(
     for t in range(steps - 1, -1, -1):
         for n in range(count):
             row = t * batch + first + n
-            i, f, c, o = _quarters(_row(slopes, row, 4 * size))
+            i, f, c, o = _quarters(_row(gates, row, 4 * size))
+            to_i, to_f, to_c, to_o = _quarters(_row(slopes, row, 4 * size))
             (_, new), (pull, pull_cell) = _halves(out, row, size), _halves(g, row, size)
             old = _row(out, 2 * (row - batch) + 1, size) if t else _row(cell, first + n, size)
             state, kept = back[n * wide : n * wide + size], _row(carried, n, size)
             for d in range(size):
-                ii, ff = one / (one + exp(-i[d])), one / (one + exp(-f[d]))
-                cc, oo = tanh(c[d]), one / (one + exp(-o[d]))
                 squashed = tanh(new[d])
                 u = pull[d] + state[d]
-                v = pull_cell[d] + kept[d] + u * oo * (one - squashed * squashed)
-                i[d] = v * cc * ii * (one - ii)
-                f[d] = v * old[d] * ff * (one - ff)
-                c[d] = v * ii * (one - cc * cc)
-                o[d] = u * squashed * oo * (one - oo)
-                kept[d] = v * ff
+                v = pull_cell[d] + kept[d] + u * o[d] * (one - squashed * squashed)
+                to_i[d] = v * c[d] * i[d] * (one - i[d])
+                to_f[d] = v * old[d] * f[d] * (one - f[d])
+                to_c[d] = v * i[d] * (one - c[d] * c[d])
+                to_o[d] = u * squashed * o[d] * (one - o[d])
+                kept[d] = v * f[d]
         places = (t * batch + first + np.arange(count)) * 4 * size
         _multiply(slopes, places, 4 * size, packed, size, begin, back, targets)
     for n in range(count):

@@ -11,6 +11,7 @@ from typing import Any
 import minae.ops as ops
 
 from ..backend import Array, expect, xp
+from ..engine import recorded
 from ..functional import dropout, linear, split
 from ..functional.checks import integers
 from .linear import initial
@@ -62,7 +63,9 @@ class _LSTM(_Recurrent):
         if self.biased:
             bias = getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}")
         projected = linear(x, getattr(self, f"weight_ih{suffix}"), bias)
-        return split(ops.lstm(projected, getattr(self, f"weight_hh{suffix}"), *state), 2, axis=-1)
+        weight = getattr(self, f"weight_hh{suffix}")
+        gates = xp.empty(projected.shape, projected.dtype) if recorded() else None
+        return split(ops.lstm(projected, weight, *state, gates=gates), 2, axis=-1)
 
 
 class _GRU(_Recurrent):

@@ -38,9 +38,9 @@ def _outer(x, g):
 # --- LSTM ------------------------------------------------------------------------------------
 
 
-def _pull_lstm(g, projected, weight, hidden, cell, out):
+def _pull_lstm(g, projected, weight, hidden, cell, out, gates):
     if entries(g) is g:
-        return kernels.lstm_gradient(g, projected, weight, hidden, cell, out)
+        return kernels.lstm_gradient(g, projected, weight, hidden, cell, out, gates)
     size, steps = hidden.shape[1], projected.shape[0]
     states, cells = _part(out, 0, size), _part(out, 1, size)
     states_before, cells_before = _before(states, hidden), _before(cells, cell)
@@ -70,14 +70,15 @@ def _pull_lstm(g, projected, weight, hidden, cell, out):
 
 
 @primitive(joint=_pull_lstm)
-def lstm(projected, weight, hidden, cell):
+def lstm(projected, weight, hidden, cell, *, gates=None):
     """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
     Projected inputs (time, batch, 4 features), gates in the order input, forget, candidate, output;
     weight (features, 4 features); first state and cell (batch, features). Returns
-    (time, batch, 2 features): the state and the cell after each step.
+    (time, batch, 2 features): the state and the cell after each step. ``gates``, an array like
+    ``projected``, is filled with the gates, which the rule then need not compute again.
     """
-    return kernels.lstm(projected, weight, hidden, cell)
+    return kernels.lstm(projected, weight, hidden, cell, gates)
 
 
 # --- GRU -------------------------------------------------------------------------------------
