@@ -20,7 +20,7 @@ from . import kernels
 from .backend import CaptureError, numpy, quiet, xp
 from .data import batches
 from .faults import check, fetch
-from .optim import Optimizer
+from .optim import Optimizer, clip_grad_norm
 from .replay import capture
 from .run import Run
 
@@ -30,7 +30,8 @@ SAVE_EVERY = 60.0  # seconds: what a power cut costs at most
 def fit(
     model: Any, optimizer: Optimizer, data: Any, run: Run, *,
     epochs: int, batch_size: int, seed: int, steps: int | None = None,
-    schedule: Callable[[int], float] | None = None, out: TextIO | None = None,
+    schedule: Callable[[int], float] | None = None, clip: float | None = None,
+    out: TextIO | None = None,
 ) -> None:
     """Train a Module that has ``loss(batch) -> (Tensor, {name: number})`` on ``data``.
 
@@ -42,10 +43,11 @@ def fit(
     ``seq.Windows`` and ``seq.Pairs`` have: a batch that is a tuple holds the arguments of ``loss``.
     The ``optimizer`` holds the parameters of ``model``. Goes on where the run's checkpoint ends, if
     it has one, and stops after ``epochs`` or after ``steps``, whichever comes first. ``schedule``
-    gives the learning rate of each step, counted from 0. Progress is written to ``out``, by default
-    standard output. Raises KeyboardInterrupt after Ctrl-C, once the step is done and saved,
-    ValueError for data that cannot be trained on, FloatingPointError where the loss is no number
-    any more, BlockingIOError where another process trains in the run's folder.
+    gives the learning rate of each step, counted from 0, ``clip`` the norm that the gradients are
+    held to (see ``optim.clip_grad_norm``). Progress is written to ``out``, by default standard
+    output. Raises KeyboardInterrupt after Ctrl-C, once the step is done and saved, ValueError for
+    data that cannot be trained on, FloatingPointError where the loss is no number any more,
+    BlockingIOError where another process trains in the run's folder.
     """
     epochs, batch_size, seed = map(operator.index, (epochs, batch_size, seed))
     if not len(data) or batch_size < 1:
@@ -61,7 +63,7 @@ def fit(
         run.write("config.json", run.config)  # which may be new, now that the checkpoint fits
         stream = itertools.islice(_stream(data, batch_size, seed, done), max(0, last - done))
         saved = time.monotonic()
-        take = _step(model, optimizer)
+        take = _step(model, optimizer, clip)
         bar = progress(done, last, out or sys.stdout, getattr(data, "unit", "images"))
         with bar as show, interrupts() as asked:
             for step, (epoch, size, batch) in enumerate(stream, done + 1):
@@ -91,7 +93,9 @@ def _stream(data: Any, size: int, seed: int, done: int) -> Iterator[tuple[int, i
             done += 1
 
 
-def _step(model: Any, optimizer: Optimizer) -> Callable[[Any], tuple[Any, dict[str, Any]]]:
+def _step(
+    model: Any, optimizer: Optimizer, clip: float | None
+) -> Callable[[Any], tuple[Any, dict[str, Any]]]:
     """The step that is taken with each batch: on a GPU as one graph, where that can be."""
 
     def step(batch: Any) -> tuple[Any, dict[str, Any]]:
@@ -100,6 +104,8 @@ def _step(model: Any, optimizer: Optimizer) -> Callable[[Any], tuple[Any, dict[s
         check(bad, FloatingPointError, what, lambda: f"the loss is {loss.item()}")
         optimizer.zero_grad()
         loss.backward()
+        if clip is not None:
+            clip_grad_norm(model.parameters(), clip)
         optimizer.step()
         return loss.detach(), figures
 

@@ -10,8 +10,10 @@ from .fetch import FetchError, fetch
 from .idx import read_idx
 from .images import ImageSet
 from .mnist import load_fashion_mnist, load_images, load_mnist
+from .texts import Text, load_text
 
 __all__ = [
-    "FetchError", "ImageSet", "batch_indices", "batches", "draw_digits", "fetch",
-    "generated_digits", "load_fashion_mnist", "load_images", "load_mnist", "pixels", "read_idx",
+    "FetchError", "ImageSet", "Text", "batch_indices", "batches", "draw_digits", "fetch",
+    "generated_digits", "load_fashion_mnist", "load_images", "load_mnist", "load_text",
+    "pixels", "read_idx",
 ]  # fmt: skip

@@ -12,8 +12,10 @@ from typing import Any, Self
 
 import minae.ops as ops
 
-from ..backend import expect
-from ..functional import linear
+from ..backend import asarray, expect, numpy
+from ..engine import entries, no_grad
+from ..functional import cross_entropy, linear
+from ..functional.checks import integers
 from ..nn import Dropout, Embedding, KeyValueCache, TransformerEncoder
 from ..ops import gelu_tanh
 from ..random import normal
@@ -84,6 +86,30 @@ class GPT(Saved):
         if soft(ids):
             raise TypeError(expect("ids (batch, time + 1)", ids, why="a loss needs integers"))
         return loss_of(self._logits(self._read(ids[:, :-1])), labels_of(ids, mask))
+
+    @no_grad()
+    def evaluate(self, ids: Any, batch_size: int = 16) -> dict[str, Any]:
+        """How well one text is foretold, ``ids`` (n,): total ``nats``, and of how many ``tokens``.
+
+        Each token but the first counts once. Windows of the context, ``batch_size`` at a time,
+        overlap by half, so that all but the first tokens are seen after half a context or more.
+        """
+        ids = integers(ids, self.vocabulary, "ids")
+        if ids.ndim != 1 or len(ids) < 2:
+            raise ValueError(expect("the ids (n,) of a text of two tokens or more", ids))
+        time = min(self.context, len(ids) - 1)
+        stride = -(-time // 2)
+        begins = [*range(0, len(ids) - 1 - time, stride), len(ids) - 1 - time]
+        nats, counted = 0.0, 0  # of the tokens up to this place
+        for i in range(0, len(begins), batch_size):
+            starts = numpy.array(begins[i : i + batch_size])
+            places = asarray(starts[:, None] + numpy.arange(time + 1))
+            rows = ids[places]  # (batch, time + 1)
+            losses = cross_entropy(entries(self(rows[:, :-1])), rows[:, 1:], reduction="none")
+            fresh = places[:, 1:] > asarray(numpy.array([counted, *(starts[:-1] + time)]))[:, None]
+            nats += float((losses * fresh).sum(dtype="float64"))
+            counted = int(starts[-1]) + time
+        return {"nats": nats, "tokens": counted, "perplexity": math.exp(nats / counted)}
 
     # --- Token by token ------------------------------------------------------------------------
 
