@@ -216,3 +216,30 @@ def test_impossible_sizes():
         GPT(0)
     with pytest.raises(ValueError, match="3 heads do not divide"):
         GPT(5, features=16, heads=3)
+
+
+# --- How well a text is foretold ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [2, 3, 8, 9, 10, 13, 30])
+def test_each_token_of_a_text_counts_once_after_half_a_context(model, array, numpy, length):
+    text = ids(length)
+    time = min(8, length - 1)
+    stride = -(-time // 2)
+    expected = 0.0
+    for n in range(1, length):  # the earliest window that foretells it, of those that there are
+        begins = [*range(0, length - 1 - time, stride), length - 1 - time]
+        begin = next(b for b in begins if n <= b + time)
+        assert begin == 0 or n - begin > time - stride or begin == length - 1 - time
+        logits = model(array(text[None, begin : begin + time]))
+        expected -= log_softmax(numpy, logits)[0, n - 1 - begin, text[n]]
+    for batch_size in (1, 2, 16):
+        found = model.evaluate(text, batch_size)
+        assert found["tokens"] == length - 1
+        assert found["nats"] == pytest.approx(expected, rel=1e-6)
+        assert found["perplexity"] == pytest.approx(math.exp(expected / (length - 1)), rel=1e-6)
+
+
+def test_a_text_of_one_token_foretells_nothing(model):
+    with pytest.raises(ValueError, match="a text of two tokens or more"):
+        model.evaluate([3])

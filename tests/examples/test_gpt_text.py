@@ -1,0 +1,71 @@
+"""``python examples/gpt_text.py`` on a small text: what it leaves, going on, its errors."""
+
+import io
+import json
+import os
+import runpy
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from minae.models import GPT
+from minae.seq import load_tokenizer
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "gpt_text.py"
+SMALL = ["--context", 16, "--layers", 1, "--features", 16, "--heads", 2, "--symbols", 270,
+         "--epochs", 2, "--seed", 5]  # fmt: skip
+
+
+def run(*options):
+    """The command in this process: exit code, output, errors."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gpt_text.py", *map(str, options)])
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(EXAMPLE), run_name="__main__")
+    return stop.value.code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "song.txt"
+    path.write_text("la la lu, la la lo.\n" * 60, encoding="utf-8")
+    return path
+
+
+def test_it_leaves_a_run_folder_which_goes_on(text, tmp_path):
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    code, out, err = run("--text", text, *SMALL, "--out", folder, "--json")
+    assert code == 0, err
+    metrics = json.loads(out)
+    assert metrics == json.loads((folder / "metrics.json").read_text())
+    assert 0 < metrics["bits_per_character"] < 8 and metrics["text"] == "song.txt"
+    files = {"config.json", "metrics.json", "metrics.csv", "checkpoint.npz", "weights.npz",
+             "tokenizer.json", "samples.txt"}  # fmt: skip
+    assert {*os.listdir(folder)} - {"curves.png"} == files
+    model, tokenizer = GPT.load(folder), load_tokenizer(folder / "tokenizer.json")
+    nats = model.evaluate(tokenizer.encode("la la lu, la la lo.\n" * 6))["nats"]
+    assert nats / 120 / 0.6931 == pytest.approx(metrics["bits_per_character"], rel=0.1)
+
+    assert run("--resume", folder, "--epochs", 3)[0] == 0
+    assert run("--text", text, *SMALL, "--epochs", 3, "--out", whole)[0] == 0
+    # The schedule is of all steps: only the first two epochs differ.
+    assert len((folder / "metrics.csv").read_text().splitlines()) == len(
+        (whole / "metrics.csv").read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--text", "nowhere.txt"], "No such file"),
+        (["--heads", 3], "3 heads do not divide"),
+        (["--dropout", 2], "dropout"),
+        (["--context", 4000], "are no window"),
+    ],
+)
+def test_errors_are_one_line(text, tmp_path, options, message):
+    code, _, err = run("--text", text, *SMALL, "--out", tmp_path / "run", *options)
+    assert code == 2 and message in err and err.splitlines()[-1].startswith("error: ")
