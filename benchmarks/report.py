@@ -25,6 +25,7 @@ SCRIPTS = {  # in the order of the report, with the options that measure well
     "roofline": "--rounds 2 --target 0.3",
     "sums": "--rounds 7 --target 0.3", "charts": "--rounds 3 --target 0.3",
     "step": "--rounds 5 --target 1.5", "memory": "--rounds 3",
+    "language": "--rounds 5 --target 2", "language_memory": "--rounds 3",
     "graph_memory": "--rounds 3", "compile": "--rounds 3",
     "tokenizing": "--rounds 3 --target 0.01",
     "tree_lstm": "--rounds 2 --target 0.3",

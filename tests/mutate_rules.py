@@ -103,6 +103,19 @@ EQUIVALENT = {
      "lambda g, y, axis: g - _dot(g, exp(y), axis)",
      "lambda g, y, axis: g - _dot(exp(y), g, axis)"):
         "an inner product, in either order",
+    # What is recorded may also be computed, by arrays alone.
+    ("attention._pull_attention",
+     "pull = kernels.attention_gradient if entries(g) is g else _of_ops",
+     "pull = _of_ops"):
+        "the kernel's definition, slower",
+    ("attention._of_ops",
+     "scale = query.shape[3] ** (-0.5)",
+     "scale = key.shape[3] ** (-0.5)"):
+        "queries have as many features as keys",
+    ("attention._of_ops",
+     "seen = visible(mask, causal, query.shape[2], key.shape[2])",
+     "seen = visible(mask, causal, query.shape[2], value.shape[2])"):
+        "there are as many values as keys",
     # State and cell have one shape, inputs and results one number of steps.
     ("recurrent._pull_lstm",
      "size, steps = (hidden.shape[1], projected.shape[0])",

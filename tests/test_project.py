@@ -81,7 +81,7 @@ def test_the_engine_stays_small():
     parts = ["backend", "random", "op", "engine", "debugging", "tensor", "ops/*"]
     files = [f for part in parts for f in (ROOT / "minae").glob(f"{part}.py")]
     assert len(files) >= 12
-    assert sum(map(code_lines, files)) <= 1700
+    assert sum(map(code_lines, files)) <= 1650
 
 
 def test_version_and_types():

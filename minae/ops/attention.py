@@ -16,11 +16,12 @@ from .shape import concatenate
 
 def _of_ops(g, query, key, value, mask, causal):
     """The gradients of attention, where they are to be differentiated again."""
-    scale, seen = query.shape[-1] ** -0.5, visible(mask, causal, query.shape[-2], key.shape[-2])
-    scores = matmul(query, key.swapaxes(-1, -2)) * scale
+    scale = query.shape[3] ** -0.5
+    seen = visible(mask, causal, query.shape[2], key.shape[2])
+    scores = matmul(query, key.swapaxes(2, 3)) * scale
     weights = softmax(scores if seen is None else where(seen, scores, -math.inf))
-    slopes = softmax_gradient(matmul(g, value.swapaxes(-1, -2)), weights) * scale
-    to_key, to_value = matmul(slopes.swapaxes(-1, -2), query), matmul(weights.swapaxes(-1, -2), g)
+    slopes = softmax_gradient(matmul(g, value.swapaxes(2, 3)), weights) * scale
+    to_key, to_value = matmul(slopes.swapaxes(2, 3), query), matmul(weights.swapaxes(2, 3), g)
     return matmul(slopes, key), to_key, to_value
 
 
