@@ -31,8 +31,6 @@ def attention(
         raise ValueError(expect(wanted, query, key, value))
     queries, keys = query.shape[-2], key.shape[-2]
     causal = causal and queries > 1  # a single one is the last, and sees all
-    leading = numpy.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-    mask = fitting(mask, (*leading, queries, keys))
     alike = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
     if fused(bias, p) and alike and len(query.shape) == 4:
         mask = fitting(mask, (*query.shape[:-1], keys))
