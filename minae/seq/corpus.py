@@ -54,14 +54,20 @@ class Windows:
 class Pairs:
     """The ids of ``sources``, and the ``targets`` that each is to become: two lists of lists.
 
-    Raises ValueError where there are none, or more of the one than of the other.
+    ``more`` lists of lists, such as what copies of the sources are, go beside them. Raises
+    ValueError where there are none, or more of the one than of the other.
     """
 
     unit = "pairs"
 
-    def __init__(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
-        if len(sources) != len(targets) or not len(sources):
-            raise ValueError(f"{len(sources)} sources and {len(targets)} targets are no pairs")
+    def __init__(
+        self, sources: Sequence[Any], targets: Sequence[Any], *more: Sequence[Any]
+    ) -> None:
+        self.sides = (sources, targets, *more)
+        if any(len(side) != len(sources) for side in self.sides) or not len(sources):
+            others = "".join(f", {len(side)} more" for side in more)
+            raise ValueError(f"{len(sources)} sources and {len(targets)} targets{others} are no"
+                             " pairs")
         self.sources, self.targets = sources, targets
         self.lengths = [len(a) + len(b) for a, b in zip(sources, targets)]
 
@@ -70,9 +76,9 @@ class Pairs:
 
     def batches(
         self, size: int, *, seed: int, epoch: int, start: int = 0
-    ) -> Iterator[tuple[Padded, Padded]]:
+    ) -> Iterator[tuple[Padded, ...]]:
         """Pairs of like length together, each side padded: see ``batches_by_length``, which says
         what ``size``, ``seed``, ``epoch`` and ``start`` are."""
         order = batches_by_length(self.lengths, size, seed=seed, epoch=epoch, start=start)
         for chosen in order:
-            yield pad(self.sources[i] for i in chosen), pad(self.targets[i] for i in chosen)
+            yield tuple(pad(side[i] for i in chosen) for side in self.sides)

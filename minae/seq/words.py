@@ -43,7 +43,7 @@ class WordTokenizer:
 
     def __init__(self, vocabulary: Vocabulary, split: str = "words") -> None:
         self.vocabulary, self.split = vocabulary, split
-        self._words = pattern(split).findall
+        self._find = pattern(split).findall
 
     @classmethod
     def train(
@@ -67,7 +67,11 @@ class WordTokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of the words of ``text``. Raises KeyError for one that the vocabulary lacks, if
         it has no unknown word."""
-        return list(map(self.vocabulary.ids.__getitem__, self._words(text)))
+        return list(map(self.vocabulary.ids.__getitem__, self._find(text)))
+
+    def words(self, text: str) -> list[str]:
+        """The words of ``text``, whether the vocabulary has them or not."""
+        return self._find(text)
 
     def decode(self, ids: Any) -> str:
         """The words of ``ids`` with a space between any two, without specials; an unknown word is

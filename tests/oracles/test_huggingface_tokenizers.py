@@ -193,7 +193,7 @@ def test_the_words_of_every_character():
     for i in range(0, len(known), 100):
         text = "".join(f"a{c}! {c}" for c in known[i : i + 100])
         wanted = [word for word, _ in theirs.pre_tokenizer.pre_tokenize_str(text)]
-        assert ours._words(text) == wanted
+        assert ours.words(text) == wanted
 
 
 REFUSED = {

@@ -57,7 +57,19 @@ def test_pairs_stay_together_and_are_padded(numpy):
     np.testing.assert_array_equal(numpy(first[0].values), numpy(third[0].values))
 
 
+def test_more_goes_beside_pairs(numpy):
+    sources = [[n] * (n + 1) for n in range(9)]
+    copies = [[10 + n] * (n + 1) for n in range(9)]
+    batches = list(Pairs(sources, [[0]] * 9, copies).batches(4, seed=0, epoch=0))
+    for source, _, copy in batches:
+        mask = numpy(source.mask)
+        np.testing.assert_array_equal(numpy(source.values) + 10 * mask, numpy(copy.values))
+    assert sum(len(source.values) for source, *_ in batches) == 9
+
+
 def test_pairs_that_are_none():
+    with pytest.raises(ValueError, match="2 sources and 2 targets, 1 more"):
+        Pairs([[1], [2]], [[1], [2]], [[1]])
     with pytest.raises(ValueError, match="2 sources and 1 targets"):
         Pairs([[1], [2]], [[1]])
     with pytest.raises(ValueError, match="0 sources"):

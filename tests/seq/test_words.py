@@ -8,10 +8,10 @@ TEXT = "Don't  panic, e\u0301tude_2 x² \u24b6b 中文。\tनमस्ते!\n
 
 
 def test_the_two_conventions():
-    words = WordTokenizer.train([TEXT])._words(TEXT)
+    words = WordTokenizer.train([TEXT]).words(TEXT)
     assert words[:8] == ["Don", "'", "t", "panic", ",", "e\u0301tude_2", "x", "²"]
     assert words[8:] == ["\u24b6b", "中文", "。", "नमस्ते", "!"]
-    assert WordTokenizer.train([TEXT], split="spaces")._words(TEXT) == TEXT.split()
+    assert WordTokenizer.train([TEXT], split="spaces").words(TEXT) == TEXT.split()
     with pytest.raises(ValueError, match="split must be 'spaces' or 'words'; got 'lines'"):
         WordTokenizer.train([TEXT], split="lines")
 
