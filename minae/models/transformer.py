@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import minae.ops as ops
 
 from ..backend import Array, asarray, expect, numpy
-from ..functional import linear
+from ..functional import linear, mean
 from ..nn import Dropout, Embedding, TransformerDecoder, TransformerEncoder
 from ..random import normal
 from ..tensor import Tensor
@@ -91,6 +91,19 @@ class Transformer(Saved):
             raise TypeError(expect("ids (batch, time + 1)", ids, why="a loss needs integers"))
         logits = self._decode(ids[:, :-1], context, mask)
         return loss_of(logits, labels_of(ids, real), label_smoothing)
+
+    def attention(self, source: Any, target: Any) -> Any:
+        """What of the ``source`` is looked at after each of the ``target``, by shares.
+
+        (batch, target time, source time), for a picture: the mean of all heads of the last layer.
+        ``source`` and ``target`` are those of a call.
+        """
+        context, mask = self._encode(source)
+        ids, _ = read_tokens(target, self.targets, self.context, "target tokens")
+        x, layers = self._placed(self.target, ids), list[Any](self.decoder.layers)
+        for layer in layers[:-1]:
+            x = layer(x, context, context_mask=_of_keys(mask))
+        return mean(layers[-1].attention(x, context, context_mask=_of_keys(mask)), axis=1)
 
     # --- Token by token ------------------------------------------------------------------------
 

@@ -85,6 +85,15 @@ class MultiheadAttention(Module):
         out = ops.swapaxes(out, first=1, second=2)  # (batch, queries, heads, part)
         return self.out_proj(ops.reshape(out, shape=x.shape))
 
+    def weights(self, x: Any, context: Any, *, mask: Any = None) -> Any:
+        """What of the ``context`` each position of ``x`` looks at, by shares: (batch, heads,
+        queries, keys). Nothing is dropped; the ``mask`` is that of a call."""
+        self._check(x)
+        self._check(context)
+        query = self._split_heads(self._project(x, 0, 1))
+        key = self._split_heads(self._project(context, 1, 2))
+        return attention(query, key, xp.eye(key.shape[2], dtype=key.dtype), mask)
+
     def _project(self, x: Any, first: int, last: int) -> Any:
         """Queries, keys and values are parts 0, 1 and 2 of one product: those asked for."""
         part = slice(first * self.features, last * self.features)

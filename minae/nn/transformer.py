@@ -104,6 +104,13 @@ class TransformerDecoderLayer(_Layer):
         )  # fmt: skip
         return self._added(x, self.norm3, self._feed)
 
+    def attention(self, x: Any, context: Any, *, context_mask: Any = None) -> Any:
+        """What of the ``context`` each position of ``x`` looks at, by shares: (batch, heads, time,
+        keys). ``context_mask`` is that of a call."""
+        x = self._added(x, self.norm1, lambda x: self.self_attn(x, causal=True))
+        x = self.norm2(x) if self.norm_first else x
+        return self.multihead_attn.weights(x, context, mask=context_mask)
+
 
 class _Stack(Module):
     layer: type[_Layer]

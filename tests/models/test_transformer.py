@@ -48,6 +48,30 @@ def test_vectors_of_tokens_are_as_large_as_fixed_positions(array, numpy):
         np.testing.assert_allclose(vectors.reshape(count, 64), 8 * numpy(table.weight), atol=1e-5)
 
 
+def test_attention_is_what_the_last_layer_uses(model, array, numpy):
+    """Its weights, by each head's values of the context, give what it adds to the target."""
+    source = minae.seq.pad([[1, 2, 3, 4, 5], [6, 7]])
+    target = array(targets(2, 4))
+    shares = numpy(model.attention(source, target))
+    assert shares.shape == (2, 4, 5)
+    np.testing.assert_allclose(shares.sum(axis=2), 1, atol=1e-12)
+    assert not shares[1, :, 2:].any() and shares[1, :, :2].all()
+    attend, seen = model.decoder.layers[-1].multihead_attn, []
+
+    def forward(x, context, **options):
+        weights = attend.weights(x, context, mask=options["mask"])
+        values = attend._split_heads(attend._project(context, 2, 3))
+        mixed = minae.reshape(minae.swapaxes(weights @ values, 1, 2), x.shape)
+        made = type(attend).forward(attend, x, context, **options)
+        np.testing.assert_allclose(numpy(attend.out_proj(mixed)), numpy(made), atol=1e-12)
+        seen.append(numpy(weights.mean(axis=1)))
+        return made
+
+    attend.forward = forward
+    model(source, target)
+    np.testing.assert_allclose(seen[0], shares, atol=1e-12)
+
+
 def test_what_is_learned():
     model = Transformer(13, 11, **SMALL)
     names = {name for name, _ in model.named_parameters()}
