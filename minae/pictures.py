@@ -97,6 +97,24 @@ def code_grids(path: Any, images: Any, codes: Any, count: int) -> None:
     _write(path, figure)
 
 
+def attention_maps(path: Any, maps: Sequence[tuple[Sequence[str], Sequence[str], Any]]) -> None:
+    """A panel for each of ``maps``: what was read, what was written, and the shares of attention.
+
+    Those are (written, read), in [0, 1]; the darker, the more.
+    """
+    figure = _figure(5.2 * min(len(maps), 2), 5.2 * -(-len(maps) // 2))
+    panels = figure.subplots(-(-len(maps) // 2), min(len(maps), 2), squeeze=False).ravel()
+    for ax in panels[len(maps) :]:
+        ax.set_axis_off()
+    for ax, (read, written, weights) in zip(panels, maps):
+        ax.imshow(asnumpy(weights), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        ax.set_xticks(range(len(read)), read, rotation=60, ha="left", rotation_mode="anchor")
+        ax.set_yticks(range(len(written)), written)
+        ax.xaxis.tick_top()
+        ax.set(xlabel="read", ylabel="written")
+    _write(path, figure)
+
+
 def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure

@@ -41,6 +41,17 @@ def test_curves_usage_and_grids(tmp_path, array, pixels):
         assert len(np.unique(shown.reshape(-1, 4), axis=0)) > 10
 
 
+def test_attention_maps_are_dark_where_the_shares_are_large(tmp_path, array, pixels):
+    weights = np.zeros((2, 3))
+    weights[1, 2] = 1
+    pictures.attention_maps(tmp_path / "a.png", [(["a", "b", "c"], ["x", "y"], array(weights))])
+    dark = pixels(tmp_path / "a.png")[..., :3].sum(axis=2) < 1
+    rows, columns = np.nonzero(dark)
+    lower, right = rows > dark.shape[0] / 2, columns > dark.shape[1] * 0.6
+    assert dark[dark.shape[0] // 2 :, int(dark.shape[1] * 0.7) :].mean() > 0.5
+    assert (lower & right).mean() > 0.9
+
+
 def test_without_matplotlib_the_cure_is_named(tmp_path, monkeypatch):
     imported = builtins.__import__
 
