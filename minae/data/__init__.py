@@ -1,7 +1,9 @@
-"""Data sets of images, checked as they come in, and batches of them in a seeded order.
+"""Data sets, checked as they come in: images in batches of a seeded order, and parallel text.
 
 ``load_images`` finds MNIST or Fashion-MNIST, or draws the built-in digits, as an ``ImageSet`` of
 uint8 arrays in the host's memory; ``batches`` hands them out as float32 arrays of the backend.
+``load_parallel`` finds Multi30k, reads two files, or writes names of numbers: a ``ParallelText`` of
+sentences beside their translations.
 """
 
 from .batches import batch_indices, batches, pixels
@@ -13,7 +15,8 @@ from .mnist import load_fashion_mnist, load_images, load_mnist
 from .texts import Text, load_text
 
 __all__ = [
-    "FetchError", "ImageSet", "Text", "batch_indices", "batches", "draw_digits", "fetch",
-    "generated_digits", "load_fashion_mnist", "load_images", "load_mnist", "load_text",
-    "pixels", "read_idx",
+    "FetchError", "ImageSet", "ParallelText", "Text", "batch_indices", "batches", "draw_digits",
+    "fetch", "generated_digits", "generated_numbers", "load_fashion_mnist", "load_images",
+    "load_mnist", "load_multi30k", "load_parallel", "load_text", "number_name", "pixels",
+    "read_idx", "read_parallel",
 ]  # fmt: skip
