@@ -29,7 +29,7 @@ def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argp
     add("--epochs", type=positive(int), default=epochs, metavar="N",
         help="passes over the data (%(default)s)")
     add("--batch-size", type=positive(int), default=batch_size, metavar="N",
-        help="images in each step (%(default)s)")
+        help="examples in each step (%(default)s)")
     add("--lr", type=positive(float), default=lr, metavar="X",
         help="learning rate of Adam (%(default)s)")
     add("--seed", type=natural, default=0, metavar="N", help="same seed, same run (%(default)s)")
