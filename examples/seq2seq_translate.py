@@ -14,6 +14,7 @@ give model and tokenizers back.
 import json
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,15 +43,11 @@ def main(options):
     def say(line):
         print(line, file=out, flush=True)
 
-    files = options.source_file, options.target_file
-    if None in files and any(files):
-        raise ValueError("two files are needed: give --source-file and --target-file")
-    if any(files) and options.data_dir:
-        raise ValueError("--data-dir is for Multi30k: leave it out beside --source-file")
+    files = both_files(options)
     say(f"translation, {options.model}, minae {minae.__version__} on {minae.xp.__name__},"
         f" seed {options.seed}")
-    data = load_parallel("files" if any(files) else options.dataset, options.source,
-                         options.target, options.data_dir, files if any(files) else None, say)
+    data = load_parallel("files" if files else options.dataset, options.source, options.target,
+                         options.data_dir, files, say)
     if options.resume and data.name not in (options.dataset, "files"):
         raise ValueError(f"{options.resume} was trained on {options.dataset}, which is not at hand:"
                          " give its folder with --data-dir")
@@ -65,9 +62,9 @@ def main(options):
     optimizer = Adam(model.parameters(), options.lr)
 
     settings = {name: getattr(options, name) for name in STARTED_WITH}
-    settings |= {name: str(path.resolve()) for name, path in zip(("source_file", "target_file"),
-                                                                 files) if path}
-    if data.name != "files":
+    if files:
+        settings["source_file"], settings["target_file"] = (str(path.resolve()) for path in files)
+    else:
         settings["dataset"] = data.name  # what was found, so that a resumed run looks for the same
     settings["data_dir"] = options.data_dir and str(options.data_dir.resolve())
     config = {"options": settings, "source": data.origin, "model": model.config}
@@ -96,12 +93,15 @@ def main(options):
         "word by word": [word_by_word(lexicon, text) for text in sources],
         "source copied": sources,
     }
+    convention = CONVENTION
+    if hasattr(coder.target, "words"):
+        convention += "; of words with a blank between any two, in references too"
     scores = [seq.bleu(texts, references).score for texts in found.values()]
     greedy, beam, *_ = found.values()
     right = np.mean([text == reference for text, reference in zip(beam, references)])
     metrics = {
         "dataset": data.name, "source": data.languages[0], "target": data.languages[1],
-        "model": options.model, "epochs": options.epochs, "bleu": CONVENTION,
+        "model": options.model, "epochs": options.epochs, "bleu": convention,
         "test_bleu_greedy": scores[0], "test_bleu_beam": scores[1], "beam": options.beam,
         "test_exact_beam": float(right), "test_bleu_word_by_word": scores[2],
         "test_bleu_copy": scores[3], "test_perplexity": perplexity(model, held_out),
@@ -110,7 +110,7 @@ def main(options):
     run.write("metrics.json", metrics)
     write_samples(run.folder / "translations.txt", sources, references, greedy, beam)
     draw(model, coder, run, test, held_out, say)
-    say(f"test BLEU ({CONVENTION}):")
+    say(f"test BLEU ({convention}):")
     for name, score in zip(found, scores):
         say(f"  {name:<14}{score:6.2f}")
     say(f"perplexity of a test token {metrics['test_perplexity']:.3g}, {right:.1%} of the sentences"
@@ -119,14 +119,24 @@ def main(options):
         print(json.dumps(metrics))
 
 
+def both_files(options):
+    """The two files that the options name, if any."""
+    files = options.source_file, options.target_file
+    if None in files and any(files):
+        raise ValueError("two files are needed: give --source-file and --target-file")
+    if any(files) and options.data_dir:
+        raise ValueError("--data-dir is for Multi30k: leave it out beside --source-file")
+    return files if any(files) else None
+
+
 def build(options, coder):
     """The model that the options ask for."""
     if options.width % 4:
         raise ValueError(f"--width must be divided by 4: it is {options.width}")
     sizes = len(coder.source.vocabulary), len(coder.target.vocabulary)
     if options.model == "transformer":
-        return Transformer(*sizes, context=2 * LONGEST, layers=2, features=options.width, heads=4,
-                           norm_first=True)
+        return Transformer(*sizes, context=LONGEST + 1, layers=2, features=options.width,
+                           heads=4, norm_first=True)
     return Seq2Seq(*sizes, features=options.width // 2, hidden=options.width, dropout=0.2,
                    unknown=UNKNOWN if coder.copy else None)
 
@@ -184,10 +194,8 @@ class Coder(NamedTuple):
 
     def tokens(self, ids, source):
         """What the ids of a target stand for, one by one, up to its end."""
-        ids = ids.tolist() if hasattr(ids, "tolist") else ids
+        ids, words, count = ids.tolist(), self.read(source), len(self.target.vocabulary)
         ids = ids[: ids.index(END)] if END in ids else ids
-        count = len(self.target.vocabulary)
-        words = self.read(source)
         return [words[i - count] if i >= count else self.target.decode([i]) for i in ids]
 
     def text(self, ids, source):
@@ -278,8 +286,7 @@ def write_samples(path, sources, references, greedy, beam):
 
 def draw(model, coder, run, test, pairs, say):
     """Attention in a few test sentences, and the curves of training."""
-    some = np.random.default_rng(0).permutation(len(pairs))
-    some = [i for i in some.tolist() if 4 <= len(pairs.sources[i]) <= 16][:4]
+    some = sorted(range(len(pairs)), key=lambda i: abs(len(pairs.sources[i]) - 10))[:4]
     maps = []
     for i, ids in zip(some, search(model, pairs, some, 1)):
         source = test[i][0]
@@ -288,8 +295,7 @@ def draw(model, coder, run, test, pairs, say):
         sides[1] = minae.xp.array([[BEGIN, *ids.tolist()[: len(written)]]])
         with minae.no_grad():
             (weights,) = model.attention(*sides).numpy()
-        read = coder.read(source)
-        maps.append(([*read, "<eos>"], [*written, "<eos>"], weights))
+        maps.append(([*coder.read(source), "<eos>"], [*written, "<eos>"], weights))
     history = {name: [row[name] for row in run.history] for name in ("loss", "perplexity")}
     try:
         pictures.attention_maps(run.folder / "attention.png", maps)
@@ -309,9 +315,9 @@ if __name__ == "__main__":
         help="the language to write (%(default)s)")
     add("--dataset", choices=("multi30k", "numbers"), default="multi30k",
         help="what to translate (%(default)s)")
-    add("--source-file", type=command.folder, metavar="FILE",
+    add("--source-file", type=Path, metavar="FILE",
         help="a text to learn from instead, a sentence a line (.gz or plain) ...")
-    add("--target-file", type=command.folder, metavar="FILE", help="... and its translation")
+    add("--target-file", type=Path, metavar="FILE", help="... and its translation")
     add("--tokenizer", choices=("words", "bpe"),
         help="what is read and written at a time (of numbers words, else BPE)")
     add("--vocabulary", type=command.positive(int), default=4000, metavar="N",
