@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minae.backend import Array, xp
+from minae.backend import Array, concatenate, xp
 
 from .rows import softmax, softmax_gradient
 
@@ -57,7 +57,7 @@ def self_attention_gradient(
     its result has the gradient ``g``."""
     query, key, value = apart(projected, heads)
     found = attention_gradient(split(g, heads), query, key, value, mask, causal)
-    return xp.concatenate([joined(x) for x in found], axis=-1)
+    return concatenate([joined(x) for x in found], -1)
 
 
 # --- Heads ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import minae.kernels as kernels
-from minae.backend import Array, xp
+from minae.backend import Array, concatenate, xp
 
 
 def lstm(
@@ -24,7 +24,7 @@ def lstm(
     for t in range(steps):
         i, f, c, o = opened = _opened(kernels.matmul(hidden, weight) + projected[t])
         if gates is not None:
-            gates[t] = xp.concatenate(opened, axis=-1)
+            gates[t] = concatenate(opened, -1)
         cell = f * cell + i * c
         hidden = o * xp.tanh(cell)
         out[t, :, :size], out[t, :, size:] = hidden, cell
@@ -38,8 +38,8 @@ def lstm_gradient(
     """Those of ``lstm`` in projected, weight, hidden and cell; its result ``out`` has the gradient
     ``g``. ``gates`` is what ``lstm`` has written there; without, they are computed again."""
     size = hidden.shape[1]
-    before = xp.concatenate([hidden[None], out[:-1, :, :size]])
-    cells = xp.concatenate([cell[None], out[:, :, size:]])
+    before = concatenate([hidden[None], out[:-1, :, :size]], 0)
+    cells = concatenate([cell[None], out[:, :, size:]], 0)
     if gates is None:  # of all steps at once
         opened = _opened(kernels.matmul(before, weight) + projected)
     else:
@@ -51,12 +51,12 @@ def lstm_gradient(
         squashed = xp.tanh(cells[t + 1])
         state = state + g[t, :, :size]
         carried = carried + g[t, :, size:] + state * o * (1 - squashed * squashed)
-        slopes[t] = xp.concatenate(
+        slopes[t] = concatenate(
             [
                 carried * c * i * (1 - i), carried * cells[t] * f * (1 - f),
                 carried * i * (1 - c * c), state * squashed * o * (1 - o),
             ],
-            axis=-1,
+            -1,
         )  # fmt: skip
         state, carried = kernels.matmul(slopes[t], weight.T), carried * f
     rows = before.reshape(-1, size), slopes.reshape(-1, 4 * size)
