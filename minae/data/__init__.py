@@ -6,6 +6,7 @@ uint8 arrays in the host's memory; ``batches`` hands them out as float32 arrays 
 sentences beside their translations.
 """
 
+from .agreement import draw_sentences
 from .batches import batch_indices, batches, pixels
 from .digits import draw_digits, generated_digits
 from .fetch import FetchError, fetch
@@ -16,7 +17,7 @@ from .texts import Text, load_text
 
 __all__ = [
     "FetchError", "ImageSet", "ParallelText", "Text", "batch_indices", "batches", "draw_digits",
-    "fetch", "generated_digits", "generated_numbers", "load_fashion_mnist", "load_images",
-    "load_mnist", "load_multi30k", "load_parallel", "load_text", "number_name", "pixels",
-    "read_idx", "read_parallel",
+    "draw_sentences", "fetch", "generated_digits", "generated_numbers", "load_fashion_mnist",
+    "load_images", "load_mnist", "load_multi30k", "load_parallel", "load_text", "number_name",
+    "pixels", "read_idx", "read_parallel",
 ]  # fmt: skip

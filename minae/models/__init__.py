@@ -5,8 +5,10 @@ from .gpt import GPT
 from .saving import Saved
 from .seq2seq import Seq2Seq, copy_ids
 from .transformer import Transformer
+from .tree_autoencoder import TreeAutoencoder
 from .vqvae import VQVAE
 
 __all__ = [
-    "BERT", "GPT", "VQVAE", "Masked", "Saved", "Seq2Seq", "Transformer", "copy_ids", "mask_tokens",
+    "BERT", "GPT", "VQVAE", "Masked", "Saved", "Seq2Seq", "Transformer", "TreeAutoencoder",
+    "copy_ids", "mask_tokens",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from .constituents import (
     right_branching,
     tree_f1,
 )
-from .corpus import Pairs, Windows
+from .corpus import Pairs, Sequences, Windows
 from .decode import Decoded, Hypotheses, beam_search, greedy, sample, take_rows
 from .likelihood import bits_per_character, perplexity
 from .padded import Padded, pad
@@ -26,7 +26,7 @@ from .reinforce import Baseline, learned_baseline, leave_one_out, reinforce, sel
 from .relaxed import gumbel_softmax, sample_relaxed
 from .rouge import ROUGE, rouge
 from .spans import Span, SpanScores, span_f1, spans
-from .stack import REDUCE, SHIFT, Cells, Move, Stacks, actions_of, tree_of
+from .stack import REDUCE, SHIFT, Cells, Move, Stacks, actions_of, actions_of_spans, tree_of
 from .stream import windows
 from .structure import BinaryTrees, LinearChain
 from .text import TextError, lines
@@ -74,6 +74,7 @@ __all__ = [
     "Pairs",
     "Scores",
     "Sentence",
+    "Sequences",
     "Span",
     "SpanScores",
     "Stacks",
@@ -84,6 +85,7 @@ __all__ = [
     "WordPieceTokenizer",
     "WordTokenizer",
     "actions_of",
+    "actions_of_spans",
     "balanced",
     "baselines",
     "batches_by_length",

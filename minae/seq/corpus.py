@@ -1,4 +1,4 @@
-"""Data to train on, which hand out their own batches: windows of one text, and pairs of sequences.
+"""Data to train on, which hand out their own batches: windows of a text, sequences, pairs of them.
 
 Each follows from (seed, epoch, start) alone, so that a run that was interrupted needs no state.
 """
@@ -49,6 +49,27 @@ class Windows:
         return uploads(
             self.ids[places[i : i + size, None] + steps].astype(numpy.int64) for i in begins
         )
+
+
+class Sequences:
+    """The ids of ``sequences``, a list of lists. Raises ValueError where there are none."""
+
+    unit = "sequences"
+
+    def __init__(self, sequences: Sequence[Any]) -> None:
+        if not len(sequences):
+            raise ValueError("there is no sequence")
+        self.sequences, self.lengths = sequences, [len(ids) for ids in sequences]
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def batches(self, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Padded]:
+        """Those of like length together, padded: see ``batches_by_length``, which says what
+        ``size``, ``seed``, ``epoch`` and ``start`` are."""
+        order = batches_by_length(self.lengths, size, seed=seed, epoch=epoch, start=start)
+        for chosen in order:
+            yield pad(self.sequences[i] for i in chosen)
 
 
 class Pairs:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..backend import asarray, expect, numpy
+from ..backend import asarray, asnumpy, expect, numpy
 from ..ops import concatenate, getitem
 from .trees import Tree, preordered
 
@@ -42,6 +42,26 @@ def actions_of(tree: Tree) -> Array:
             f"{tree} is not one binary tree: take without_unaries(tree), and of that binarize(...)"
         )
     return numpy.where(degree == 0, SHIFT, REDUCE)
+
+
+def actions_of_spans(spans: Any) -> Array:
+    """The actions that build binary trees given as ``spans`` (..., n, n), as ``BinaryTrees`` has
+    them: (..., 2n - 1), SHIFT behind the last one.
+
+    Raises ValueError for another shape.
+    """
+    spans = asnumpy(spans)
+    if spans.ndim < 2 or spans.shape[-1] != spans.shape[-2]:
+        raise ValueError(expect("spans (..., n, n)", spans))
+    n = spans.shape[-1]
+    rows = spans.reshape(-1, n, n)
+    # words in order, and after each what ends with it, the shorter first
+    row, last, back = numpy.nonzero(rows.swapaxes(1, 2)[:, :, ::-1])
+    starts = numpy.cumsum(rows.sum(axis=(1, 2)))[:-1]
+    actions = numpy.full((len(rows), max(2 * n - 1, 0)), SHIFT)
+    place = numpy.arange(len(row)) - numpy.append(0, starts)[row] if len(row) else row
+    actions[row, place] = numpy.where(n - 1 - back < last, REDUCE, SHIFT)
+    return actions.reshape(*spans.shape[:-2], -1)
 
 
 def tree_of(
@@ -123,10 +143,10 @@ class Stacks:
     @property
     def top(self) -> Array:
         """The cell on top of each stack, (batch,); 0 of an empty one."""
-        return self._at(1)
+        return self.at(1)
 
-    def _at(self, depth: int) -> Array:
-        """The cell at a depth below the top; column 0 holds nothing."""
+    def at(self, depth: int) -> Array:
+        """The cell that is the ``depth``-th from the top of each stack, (batch,); else 0."""
         places = numpy.maximum(self.height + 1 - depth, 0)
         return self.cells[numpy.arange(len(places)), places]
 
@@ -153,9 +173,9 @@ class Stacks:
         self.time += 1
         reduce, shift = active & (chosen == REDUCE), active & (chosen == SHIFT)
         move = Move(
-            reduce, numpy.where(shift, self.shifted, 0), numpy.where(reduce, self._at(2), 0),
-            numpy.where(reduce, self._at(1), 0),
-            numpy.where(reduce, self._at(3), numpy.where(shift, self._at(1), 0)),
+            reduce, numpy.where(shift, self.shifted, 0), numpy.where(reduce, self.at(2), 0),
+            numpy.where(reduce, self.at(1), 0),
+            numpy.where(reduce, self.at(3), numpy.where(shift, self.at(1), 0)),
         )  # fmt: skip
         self.shifted += shift
         self.height += shift
