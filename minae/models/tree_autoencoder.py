@@ -220,10 +220,10 @@ def walked(actions: Any, lengths: Any) -> Walk:
         raise ValueError("a tree has one word or more: leave out empty sentences")
     steps, made = actions.shape[1], 2 * stacks.lengths - 1
     tops, pairs = [], []
-    for time in range(steps + 1):
+    for step in range(steps + 1):
         tops.append(numpy.stack([stacks.at(2), stacks.at(1)], 1))
-        if time < steps:
-            move = stacks.step(actions[:, time])
+        if step < steps:
+            move = stacks.step(actions[:, step])
             pairs.append(numpy.stack([move.left, move.right], 1))
     if not stacks.done.all():
         raise ValueError(expect("2 n - 1 actions for n words", actions, stacks.lengths))
