@@ -10,6 +10,8 @@ and verbs of their own; of two nouns before such a clause, its verb tells to whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from ..random import generator
@@ -76,3 +78,54 @@ def _verb(verbs: Any, kind: tuple[int, bool], rng: Any) -> str:
 
 def _one(words: Any, rng: Any) -> str:
     return words[rng.integers(len(words))]
+
+
+# --- Is it a sentence? ---------------------------------------------------------------------------
+
+
+def is_sentence(words: Sequence[str]) -> bool:
+    """Whether the grammar has a tree for ``words``, with all verbs in agreement."""
+    n, known = len(words), _lexicon()
+    chart: dict[tuple[int, int], set[Any]] = {}  # what can stand from a word to before another
+    for width in range(1, n + 1):
+        for start in range(n - width + 1):
+            found = set(known.get(words[start], ())) if width == 1 else set()
+            for cut in range(start + 1, start + width):
+                for left in chart[start, cut]:
+                    found |= {_joined(left, right) for right in chart[cut, start + width]}
+            chart[start, start + width] = found - {None}
+    return n > 0 and ("S", None) in chart[0, n]
+
+
+@cache
+def _lexicon() -> dict[str, list[Any]]:
+    """What each word is, and of which class."""
+    found: dict[str, list[Any]] = {word: [("P", None)] for word in PREPOSITIONS}
+    found |= {"that": [("C", None)], "and": [("A", None)]}
+    for which in range(len(NOUNS)):
+        for many in (False, True):
+            kind = which, many
+            noun, verb = ("s", "") if many else ("", "s")
+            found |= {word + noun: [("NP", kind)] for word in NOUNS[which]}
+            found |= {word + verb: [("VP", kind)] for word in ALONE[which]}
+            found |= {word + verb: [("V", kind)] for word in OTHERS[which]}
+    return found
+
+
+def _joined(left: Any, right: Any) -> Any:
+    """What two neighbours are together, None if nothing: a name and a class, if it has one."""
+    (a, kind), (b, other) = left, right
+    if a == "NP":
+        same = kind == other
+        whole = {"VP": "S", "V": "gap"}.get(b) if same else None  # a clause without its object
+        if whole:
+            return whole, None
+        fits = b in ("PP", "RC") or (b == "RC of" and same)
+        return ("NP", kind) if fits else None
+    rules = {
+        ("P", "NP"): ("PP", None), ("C", "VP"): ("RC of", other), ("C", "gap"): ("RC", None),
+        ("V", "NP"): ("VP", kind), ("A", "VP"): ("AP", other),
+    }  # fmt: skip
+    if (a, b) == ("VP", "AP"):
+        return ("VP", kind) if kind == other else None
+    return rules.get((a, b))

@@ -280,7 +280,8 @@ class TreeAutoencoder(Saved):
         """
         ids, lengths = self._read(text)
         if tuple(spans.shape[-3:]) != (*ids.shape, ids.shape[1]):
-            raise ValueError(expect(f"spans (..., {len(ids)}, {ids.shape[1]}, ...)", spans))
+            wanted = f"spans (..., {len(ids)}, {ids.shape[1]}, {ids.shape[1]})"
+            raise ValueError(expect(wanted, spans))
         times = int(numpy.prod(spans.shape[:-3]))
         own = xp.arange(ids.shape[1]) < lengths[:, None]
         actions = actions_of_spans(spans)
@@ -334,19 +335,28 @@ class TreeAutoencoder(Saved):
 
     @no_grad()
     def write(
-        self, spans: Any = None, lengths: Any = None, *, count: int = 1, longest: int = 30,
-        likely: bool = False, rng: Any = None,
+        self, count: int = 1, *, longest: int = 30, likely: bool = False, rng: Any = None
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Texts, as ids, and the actions that build their trees.
+        """``count`` texts of up to ``longest`` words, as ids, and the actions of their trees.
 
-        To trees given as ``spans`` (batch, n, n) over ``lengths`` (batch,) words, words are put;
-        without them ``count`` trees and texts of up to ``longest`` words are drawn. Words are drawn
-        by ``rng``, or, if ``likely``, are the most probable ones.
+        Words and actions are drawn by ``rng``, or, if ``likely``, are the most probable ones.
         """
-        if spans is None:
-            actions, most = None, numpy.full(count, longest)
-        else:
-            actions, most = actions_of_spans(spans), asnumpy(lengths)
+        return self._written(numpy.full(count, longest), None, likely, rng)
+
+    @no_grad()
+    def write_along(
+        self, actions: Any, lengths: Any, *, likely: bool = False, rng: Any = None
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """As ``write``, to trees that are given: by ``actions`` (rows, steps), such as those of
+        ``actions_of_spans``, which each make a tree of ``lengths`` (rows,) words.
+
+        ``likely`` and ``rng`` are those of ``write``. Raises ValueError for actions that make none.
+        """
+        actions, lengths = asnumpy(actions), numpy.asarray(asnumpy(lengths))
+        walked(actions, lengths)  # which knows what is wrong with them
+        return self._written(lengths, actions, likely, rng)
+
+    def _written(self, most: Any, actions: Any, likely: bool, rng: Any) -> tuple[list, list]:
         taken, put = self.writer.write(most, actions, likely, rng)
         texts = [[w for w in row if w >= 0] for row in put.tolist()]
         return texts, [row[: 2 * len(text) - 1] for row, text in zip(taken.tolist(), texts)]

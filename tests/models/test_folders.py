@@ -6,7 +6,7 @@ import pytest
 import minae
 from minae import nn
 from minae.io import FormatError, load_metadata, save
-from minae.models import BERT, GPT, Seq2Seq, Transformer
+from minae.models import BERT, GPT, RecurrentLM, Seq2Seq, Transformer, TreeAutoencoder
 
 SIZES = {"context": 6, "layers": 2, "features": 8, "heads": 2}
 MADE = {
@@ -16,6 +16,8 @@ MADE = {
     "shared": lambda: Transformer(11, 11, **SIZES, norm_first=True, shared=True),
     "LSTM": lambda: Seq2Seq(11, 7, 4, 6, 2),
     "GRU": lambda: Seq2Seq(11, 7, 4, 6, cell="GRU", unknown=1),
+    "RecurrentLM": lambda: RecurrentLM(11, 4, 6),
+    "TreeAutoencoder": lambda: TreeAutoencoder(11, 4, 6, 3),
 }
 
 

@@ -140,3 +140,25 @@ def test_cells_read_for_each_row_its_own(array, numpy):
     np.testing.assert_array_equal(numpy(cells.read([1, 1])), values[1])
     with pytest.raises(ValueError, match=r"Expect: \[2, 2\], as cell 0 is"):
         cells.write(array(values[0, :1]))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_spans_have_the_actions_of_their_trees(sizes, seed):
+    rng, n = np.random.default_rng(seed), max(sizes)
+    trees = [seq.random_tree(words, rng=rng) for words in sizes]
+    spans = np.zeros((2, len(trees), n, n), bool)
+    for row, tree in zip(spans[1], trees):
+        row[tree.spans[:, 0], tree.spans[:, 1] - 1] = True
+    spans[0] = spans[1]
+    found = seq.actions_of_spans(spans)
+    assert found.shape == (2, len(trees), 2 * n - 1)
+    for row, tree in zip(found[0], trees):
+        own = actions_of(tree)
+        assert row.tolist() == own.tolist() + [SHIFT] * (2 * n - 1 - len(own))
+    assert (found[0] == found[1]).all()
+
+
+def test_spans_of_no_words_have_no_actions():
+    assert seq.actions_of_spans(np.zeros((2, 0, 0), bool)).shape == (2, 0)
+    with pytest.raises(ValueError, match=r"spans \(\.\.\., n, n\)"):
+        seq.actions_of_spans(np.zeros((2, 3, 4), bool))
