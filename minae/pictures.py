@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn by matplotlib: images in rows, curves over steps, grids of codes.
+"""Pictures of a run, drawn by matplotlib: images in rows, curves over steps, grids of codes, trees.
 
 Each function writes one PNG file, ``path``, and needs matplotlib: an ImportError says so.
 """
@@ -13,6 +13,7 @@ from .backend import asnumpy, numpy
 from .io import write_file
 
 COLOR = "#2a5d8f"
+RIGHT, WRONG = "#b9d3ea", "#f2b87e"  # marks of what is as it should be, and of what is not
 
 
 def image_rows(path: Any, rows: Mapping[str, Any]) -> None:
@@ -113,6 +114,47 @@ def attention_maps(path: Any, maps: Sequence[tuple[Sequence[str], Sequence[str],
         ax.xaxis.tick_top()
         ax.set(xlabel="read", ylabel="written")
     _write(path, figure)
+
+
+def trees(path: Any, rows: Sequence[Sequence[tuple[str, Any, Sequence[str]]]]) -> None:
+    """Trees side by side: in each of ``rows`` some of (title, ``seq.Tree``, colors of its nodes).
+
+    A color is matplotlib's; "" leaves a node bare. Words stand below, each under its leaf.
+    """
+    plans = [[_plan(tree) for _, tree, _ in row] for row in rows]
+    wide = max(sum(float(x.max()) + 1 for x, _ in plan) for plan in plans)
+    high = [max(float(y.max()) + 3 for _, y in plan) for plan in plans]
+    figure = _figure(max(0.42 * wide, 4), 0.42 * sum(high))
+    bands = figure.subfigures(len(rows), height_ratios=high, squeeze=False)[:, 0]
+    for part, row, plan in zip(bands, rows, plans):
+        shares = [float(x.max()) + 1 for x, _ in plan]
+        axes = part.subplots(1, len(row), width_ratios=shares, squeeze=False)[0]
+        for ax, (title, tree, colors), (x, y) in zip(axes, row, plan):
+            for node in tree.child.tolist():
+                line = [tree.parent[node], node]
+                ax.plot(x[line], y[line], color="#999999", linewidth=0.8, zorder=1)
+            for node, (label, word, color) in enumerate(zip(tree.labels, tree.words, colors)):
+                shape = {"boxstyle": "round,pad=0.2", "linewidth": 0, "facecolor": color or "white"}
+                ax.text(x[node], y[node], label or "\u00b7", ha="center", va="center", fontsize=7,
+                        bbox=shape, zorder=2)
+                if word is not None:
+                    ax.text(x[node], -0.75, word, ha="center", va="center", fontsize=8, zorder=2)
+            ax.set(xlim=(-0.5, x.max() + 0.5), ylim=(-1.5, y.max() + 0.7))
+            ax.set_title(title, fontsize=9)
+            ax.set_axis_off()
+    _write(path, figure)
+
+
+def _plan(tree: Any) -> tuple[Any, Any]:
+    """Where each node stands: a leaf above its word, another in the middle of its children."""
+    x, end = numpy.zeros(len(tree)), 0.0
+    for node in tree.leaves.tolist():
+        width = 0.5 + 0.22 * max(len(tree.words[node] or ""), len(tree.labels[node]))
+        x[node], end = end + width / 2, end + width
+    for node in tree.postorder.tolist():
+        if tree.degree[node]:
+            x[node] = (x[tree.left[node]] + x[tree.right[node]]) / 2
+    return x - x.min(), tree.level.astype(float)
 
 
 def _figure(width: float, height: float) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minae import pictures
+from minae.seq import read_brackets
 
 
 @pytest.fixture
@@ -50,6 +51,18 @@ def test_attention_maps_are_dark_where_the_shares_are_large(tmp_path, array, pix
     lower, right = rows > dark.shape[0] / 2, columns > dark.shape[1] * 0.6
     assert dark[dark.shape[0] // 2 :, int(dark.shape[1] * 0.7) :].mean() > 0.5
     assert (lower & right).mean() > 0.9
+
+
+def test_trees_have_their_words_lines_and_colors(tmp_path, pixels):
+    tree, single = read_brackets(["(S (NP (D the) (N dog)) (V barks))", "(X (Y (Z alone)))"])
+    colors = ["", "#ff0000", "", "", "#0000ff"]
+    pictures.trees(tmp_path / "t.png", [[("one", tree, colors), ("other", single, [""] * 3)],
+                                        [("last", tree, [""] * 5)]])
+    shown = pixels(tmp_path / "t.png")[..., :3]
+    red, blue = ((abs(shown - color).sum(axis=2) < 0.05) for color in ((1, 0, 0), (0, 0, 1)))
+    (up, left), (low, right) = (np.argwhere(mark).mean(axis=0) for mark in (red, blue))
+    assert red.sum() > 20 and blue.sum() > 20
+    assert up < low < len(shown) / 2 and left < right  # NP is above V, and on its left
 
 
 def test_without_matplotlib_the_cure_is_named(tmp_path, monkeypatch):

@@ -17,8 +17,9 @@ from .constituents import (
     random_tree,
     right_branching,
     tree_f1,
+    tree_over,
 )
-from .corpus import Pairs, Sequences, Windows
+from .corpus import Labeled, Pairs, Sequences, Windows
 from .decode import Decoded, Hypotheses, beam_search, greedy, sample, take_rows
 from .drawing import draw_trees
 from .likelihood import bits_per_character, perplexity
@@ -27,6 +28,7 @@ from .reinforce import Baseline, learned_baseline, leave_one_out, reinforce, sel
 from .relaxed import gumbel_softmax, sample_relaxed
 from .rouge import ROUGE, rouge
 from .spans import Span, SpanScores, span_f1, spans
+from .spelling import spelled, spelling_ids, spellings
 from .stack import REDUCE, SHIFT, Cells, Move, Stacks, actions_of, actions_of_spans, tree_of
 from .stream import windows
 from .structure import BinaryTrees, LinearChain
@@ -67,6 +69,7 @@ __all__ = [
     "Forest",
     "Hypotheses",
     "LabelScores",
+    "Labeled",
     "Levels",
     "LinearChain",
     "Move",
@@ -122,9 +125,13 @@ __all__ = [
     "set_f1",
     "span_f1",
     "spans",
+    "spelled",
+    "spelling_ids",
+    "spellings",
     "take_rows",
     "tree_f1",
     "tree_of",
+    "tree_over",
     "unbinarize",
     "windows",
     "with_unaries",

@@ -3,7 +3,7 @@ that know nothing. Figures differ by conventions more than by parsers: each is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..backend import numpy
@@ -127,7 +127,40 @@ def random_tree(words: int, *, rng: Any = None) -> Tree:
 
 def best_binary(gold: Tree) -> Tree:
     """A binary tree with all spans of ``gold``: no binary tree has a higher F1."""
-    return binarize(without_unaries(gold, None))
+    mark = "@"
+    while any(label.startswith(mark) for label in gold.labels):
+        mark += "@"
+    return binarize(without_unaries(gold, None), mark=mark)
+
+
+def tree_over(spans: Any, words: Sequence[str | None] | None = None) -> Tree:
+    """The tree of ``spans`` (count, 2), each from a word to before another, in any order.
+
+    ``words`` stand at the spans of one, which are the leaves: each word must have one. Two spans
+    that are alike become one node. Labels are those of ``right_branching``. Raises ValueError where
+    two spans cross, for an empty one, and for other leaves than the words.
+    """
+    spans = numpy.unique(numpy.asarray(spans, "int64").reshape(-1, 2), axis=0)
+    spans = spans[numpy.lexsort((-spans[:, 1], spans[:, 0]))]
+    parent: list[int] = []
+    open_: list[tuple[int, int]] = []  # the nodes that hold the next one, and where they end
+    leaves = []
+    for node, (start, end) in enumerate(spans.tolist()):
+        while open_ and open_[-1][1] <= start:
+            open_.pop()
+        if start >= end or (open_ and open_[-1][1] < end):
+            raise ValueError(f"the span from {start} to {end} is empty, or crosses another")
+        parent.append(open_[-1][0] if open_ else -1)
+        open_.append((node, end))
+        leaves += [start] * (end - start == 1)
+    tree = preordered(parent)
+    count = spans[:, 1].max(initial=0) if words is None else len(words)
+    if leaves != list(range(count)):
+        raise ValueError(f"each word needs a span of its own; there are those of {leaves}")
+    for node, start in zip(tree.leaves.tolist(), leaves):
+        tree.words[node] = None if words is None else words[start]
+    tree.labels = ["X" if degree else "" for degree in tree.degree.tolist()]
+    return tree
 
 
 def _split(words: int, cut: Callable[[int, int], int]) -> Tree:

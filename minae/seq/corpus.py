@@ -1,4 +1,4 @@
-"""Data to train on, which hand out their own batches: windows of a text, sequences, pairs of them.
+"""Data that hand out their own batches: windows of a text, sequences, pairs of them, trees.
 
 Each follows from (seed, epoch, start) alone, so that a run that was interrupted needs no state.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..backend import Array, describe, numpy
+from ..backend import Array, asarray, describe, numpy
 from ..transfer import uploads
 from .batching import batches_by_length
 from .padded import Padded, pad
+from .trees import Forest, Tree
 
 
 class Windows:
@@ -103,3 +104,43 @@ class Pairs:
         order = batches_by_length(self.lengths, size, seed=seed, epoch=epoch, start=start)
         for chosen in order:
             yield tuple(pad(side[i] for i in chosen) for side in self.sides)
+
+
+class Labeled:
+    """Trees with the ids of their words and a label at each node.
+
+    ``ids`` has for each of ``trees`` a list with an entry for each leaf, an id or several, and
+    ``labels`` one with an integer for each node. Raises ValueError where there are none, and where
+    numbers do not agree.
+    """
+
+    unit = "trees"
+
+    def __init__(self, trees: Sequence[Tree], ids: Sequence[Any], labels: Sequence[Any]) -> None:
+        self.trees, self.ids, self.labels = trees, ids, labels
+        sizes = [(len(tree.leaves), len(tree)) for tree in trees]
+        if not sizes or sizes != [*zip(map(len, ids), map(len, labels))]:
+            raise ValueError("there must be trees, with ids for their leaves and labels for nodes")
+        self.levels = [int(tree.level.max()) for tree in trees]
+
+    def __len__(self) -> int:
+        return len(self.trees)
+
+    def batches(
+        self, size: int, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Forest, Array, Array]]:
+        """Trees of like height together: a forest, the ids of its leaves, the labels of its nodes.
+
+        ``size``, ``seed``, ``epoch`` and ``start`` are those of ``batches_by_length``.
+        """
+        order = batches_by_length(self.levels, size, seed=seed, epoch=epoch, start=start)
+        return map(self.taken, order)
+
+    def taken(self, chosen: Any) -> tuple[Forest, Array, Array]:
+        """Those with the numbers ``chosen``, as a batch."""
+        chosen = list(chosen)
+        ids, labels = (
+            asarray(numpy.concatenate([numpy.asarray(of[i], "int64") for i in chosen]))
+            for of in (self.ids, self.labels)
+        )
+        return Forest(self.trees[i] for i in chosen), ids, labels

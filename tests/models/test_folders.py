@@ -6,7 +6,17 @@ import pytest
 import minae
 from minae import nn
 from minae.io import FormatError, load_metadata, save
-from minae.models import BERT, GPT, RecurrentLM, Seq2Seq, Transformer, TreeAutoencoder
+from minae.models import (
+    BERT,
+    GPT,
+    BagOfWords,
+    RecurrentLM,
+    Seq2Seq,
+    Transformer,
+    TreeAutoencoder,
+    TreeClassifier,
+    TreeCRF,
+)
 
 SIZES = {"context": 6, "layers": 2, "features": 8, "heads": 2}
 MADE = {
@@ -18,6 +28,10 @@ MADE = {
     "GRU": lambda: Seq2Seq(11, 7, 4, 6, cell="GRU", unknown=1),
     "RecurrentLM": lambda: RecurrentLM(11, 4, 6),
     "TreeAutoencoder": lambda: TreeAutoencoder(11, 4, 6, 3),
+    "TreeCRF": lambda: TreeCRF(11, 4, 6, 2, 5),
+    "TreeClassifier": lambda: TreeClassifier(11, 5, 4, 6),
+    "child-sum": lambda: TreeClassifier(11, 5, 4, 6, arity=0),
+    "BagOfWords": lambda: BagOfWords(11, 5),
 }
 
 
@@ -79,10 +93,15 @@ SPECIAL = {
     "BERT": ({"segments": 10**12}, {"activation": "eval"}, {"activation": []}),
     "Transformer": ({"inner": 10**12}, {"sources": 10**12}, {"shared": 1}, {"positions": "eval"}),
     "Seq2Seq": ({"hidden": 10**12}, {"cell": "eval"}, {"cell": []}, {"unknown": 7}),
+    "TreeCRF": ({"symbols": 10**12}, {"hidden": 10**12}, {"inner": 10**12}, {"forgotten": 2}),
+    "TreeClassifier": ({"symbols": 10**12}, {"hidden": 10**12}, {"arity": 10**12}, {"arity": "a"}),
+    "BagOfWords": ({"symbols": 10**12}, {"classes": 10**12}, {"classes": "a"}),
 }
 
 
-@pytest.mark.parametrize("made", ["GPT", "BERT", "Transformer", "LSTM"])
+@pytest.mark.parametrize("made", [
+    "GPT", "BERT", "Transformer", "LSTM", "TreeCRF", "TreeClassifier", "BagOfWords",
+])
 def test_a_config_that_lies_is_found_before_it_is_believed(made, tmp_path):
     model = MADE[made]()
     model.save(tmp_path)

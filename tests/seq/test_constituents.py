@@ -19,6 +19,7 @@ from minae.seq import (
     read_brackets,
     right_branching,
     tree_f1,
+    tree_over,
     without_punctuation,
     without_traces,
     without_unaries,
@@ -195,3 +196,37 @@ def test_baselines_are_those_trees_and_leave_out_what_f1_does(sample):
     assert baselines(gold)["right"] == tree_f1(gold, [right_branching(5)])
     assert baselines(gold, without=())["right"] == tree_f1(gold, [right_branching(7)], without=())
     assert without_unaries(gold[0], None) != gold[0]
+
+
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_a_tree_is_made_again_of_its_spans(words, seed):
+    rng = np.random.default_rng(seed)
+    tree = random_tree(words, rng=rng)
+    spans = rng.permutation(np.concatenate([tree.spans, tree.spans[:2]]))
+    again = tree_over(spans, list("abcdefghijkl"[:words]))
+    assert np.array_equal(again.parent, tree.parent) and again.labels == tree.labels
+    assert "".join(again.words[i] for i in again.leaves) == "abcdefghijkl"[:words]
+    assert tree_over(spans) == tree
+
+
+def test_nodes_of_many_children_and_several_roots():
+    assert tree_over([[0, 3], [1, 2], [2, 3], [0, 1]]).parent.tolist() == [-1, 0, 0, 0]
+    assert tree_over([[1, 2], [0, 1]]).parent.tolist() == [-1, -1]
+    assert len(tree_over([])) == 0
+
+
+@pytest.mark.parametrize("spans, words, what", [
+    ([[0, 2], [1, 3], [0, 1], [1, 2], [2, 3]], None, "from 1 to 3 is empty, or crosses"),
+    ([[0, 1], [1, 1]], None, "from 1 to 1 is empty"),
+    ([[0, 2], [0, 1]], None, "each word needs a span of its own"),
+    ([[0, 1], [1, 2]], ["a"], "each word needs a span of its own"),
+    ([[0, 2]], None, "each word needs a span of its own"),
+])
+def test_spans_that_make_no_tree(spans, words, what):
+    with pytest.raises(ValueError, match=what):
+        tree_over(spans, words)
+
+
+def test_the_limit_is_found_for_any_labels():
+    gold = tree_of("(@S (@@ a) (@@ b) (X c))")
+    assert tree_f1([gold], [best_binary(gold)], without=()).recall == 1

@@ -1,9 +1,9 @@
-"""Windows of a text and pairs of sequences: what an epoch holds, and going on within one."""
+"""Windows of a text, pairs of sequences and trees: what an epoch holds, and going on within one."""
 
 import numpy as np
 import pytest
 
-from minae.seq import Pairs, Windows
+from minae.seq import Labeled, Pairs, Windows, read_brackets
 
 
 def taken(data, size, numpy, **where):
@@ -74,3 +74,42 @@ def test_pairs_that_are_none():
         Pairs([[1], [2]], [[1]])
     with pytest.raises(ValueError, match="0 sources"):
         Pairs([], [])
+
+
+def labeled(count):
+    """Trees of 1 to 4 words, of which each word and label tells the tree's number."""
+    rows = [f"({n} ({n} w{n}) " * (n % 4) + f"({n} w{n})" + ")" * (n % 4) for n in range(count)]
+    trees = list(read_brackets(rows))
+    ids = [[[int(tree.labels[0]), 7]] * len(tree.leaves) for tree in trees]
+    return Labeled(trees, ids, [[int(label) for label in tree.labels] for tree in trees])
+
+
+def test_trees_keep_their_ids_and_labels(numpy):
+    data, seen = labeled(23), []
+    assert data.unit == "trees" and len(data) == 23
+    for forest, ids, labels in data.batches(4, seed=1, epoch=0):
+        assert [str(n) for n in numpy(labels)] == forest.labels
+        words = [forest.words[leaf] for leaf in forest.leaves]
+        assert [f"w{n}" for n, _ in numpy(ids).tolist()] == words
+        seen += [int(forest.labels[i]) for i in forest.roots]
+    assert sorted(seen) == list(range(23))
+    first, *_ = data.batches(4, seed=1, epoch=0, start=3)
+    *_, third = (x for x, _ in zip(data.batches(4, seed=1, epoch=0), range(4)))
+    assert first[0] == third[0]
+
+
+def test_trees_of_one_height_come_together():
+    data = labeled(40)
+    heights = [{int(tree.level.max()) for tree in forest.trees}
+               for forest, *_ in data.batches(10, seed=0, epoch=0)]
+    assert sorted(heights, key=min) == [{0}, {1}, {2}, {3}]
+
+
+def test_labels_that_do_not_fit():
+    data = labeled(3)
+    few, wrong = data.ids[:2], [[0]] * 3
+    for ids, labels in ((few, data.labels), (data.ids, wrong), (wrong, data.labels)):
+        with pytest.raises(ValueError, match="ids for their leaves and labels for nodes"):
+            Labeled(data.trees, ids, labels)
+    with pytest.raises(ValueError, match="there must be trees"):
+        Labeled([], [], [])
