@@ -209,7 +209,7 @@ def draw(run, test, marked, say):
 
 
 if __name__ == "__main__":
-    parser = command.parser(__doc__, epochs=6, batch_size=32, lr=2e-3)
+    parser = command.parser(__doc__, epochs=8, batch_size=32, lr=2e-3)
     parser.add_argument("--hidden", type=command.positive(int), default=100, metavar="N",
                         help="features of a state (%(default)s)")
     parser.add_argument("--cell", choices=("nary", "child-sum"), default="nary",

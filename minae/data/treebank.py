@@ -63,7 +63,7 @@ def load_parses(
     plain = [without_functions(without_punctuation(without_traces(tree)))
              for tree in read_trees(path, encoding)]
     short = [tree for tree in plain if 2 <= len(tree.leaves) <= longest]
-    found = Treebank(name, f"from {path}", *_split(short, path, f"of 2 to {longest} words"))
+    found = Treebank(name, f"from {path}", *_split(short, path, f" of 2 to {longest} words"))
     report(f"{title}, at most {longest} words, no punctuation: {_sizes(found)}, {found.source}")
     return found
 
@@ -83,8 +83,8 @@ def load_sentiment(
     """
     folder = _folder(data_dir, "sst")
     if trees is not None:
-        parts = _split(_graded(trees, encoding), trees)
-        found, title = Treebank("file", f"from {trees}", *parts), "trees"
+        split = _split(_graded(trees, encoding), trees, "")
+        found, title = Treebank("file", f"from {trees}", *split), "trees"
     elif folder is None:
         rng = numpy.random.default_rng(0)
         drawn = [draw_opinions(count, rng) for count in (3000, 300, 600)]
@@ -122,10 +122,10 @@ def read_trees(path: Any, encoding: str = "utf-8") -> list[Tree]:
         raise ValueError(f"{error}: choose one that Python knows, as latin-1") from error
 
 
-def _split(trees: list[Tree], path: Any, which: str = "") -> tuple[list[Tree], ...]:
+def _split(trees: list[Tree], path: Any, which: str) -> tuple[list[Tree], ...]:
     """Eight tenths, one, and one, in the order of the file: neighbours are often of one text."""
     if len(trees) < LEAST:
-        raise FormatError(f"{path} has {len(trees)} trees {which}: at least {LEAST} are needed")
+        raise FormatError(f"{path} has {len(trees)} trees{which}: at least {LEAST} are needed")
     a, b = len(trees) * 8 // 10, len(trees) * 9 // 10
     return trees[:a], trees[a:b], trees[b:]
 
