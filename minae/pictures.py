@@ -131,12 +131,14 @@ def trees(path: Any, rows: Sequence[Sequence[tuple[str, Any, Sequence[str]]]]) -
         axes = part.subplots(1, len(row), width_ratios=shares, squeeze=False)[0]
         for ax, (title, tree, colors), (x, y) in zip(axes, row, plan):
             for node in tree.child.tolist():
-                line = [tree.parent[node], node]
-                ax.plot(x[line], y[line], color="#999999", linewidth=0.8, zorder=1)
+                above = tree.parent[node]  # straight up, then along: no line meets another node
+                ax.plot(x[[node, node, above]], y[[node, above, above]], color="#999999",
+                        linewidth=0.8, zorder=1)
             for node, (label, word, color) in enumerate(zip(tree.labels, tree.words, colors)):
                 shape = {"boxstyle": "round,pad=0.2", "linewidth": 0, "facecolor": color or "white"}
-                ax.text(x[node], y[node], label or "\u00b7", ha="center", va="center", fontsize=7,
-                        bbox=shape, zorder=2)
+                if label:
+                    ax.text(x[node], y[node], label, ha="center", va="center", fontsize=7,
+                            bbox=shape, zorder=2)
                 if word is not None:
                     ax.text(x[node], -0.75, word, ha="center", va="center", fontsize=8, zorder=2)
             ax.set(xlim=(-0.5, x.max() + 0.5), ylim=(-1.5, y.max() + 0.7))
@@ -154,7 +156,8 @@ def _plan(tree: Any) -> tuple[Any, Any]:
     for node in tree.postorder.tolist():
         if tree.degree[node]:
             x[node] = (x[tree.left[node]] + x[tree.right[node]]) / 2
-    return x - x.min(), tree.level.astype(float)
+    bare = numpy.array([not label for label in tree.labels]) & (tree.degree == 0)
+    return x - x.min(), numpy.where(bare, -0.4, tree.level)
 
 
 def _figure(width: float, height: float) -> Any:
