@@ -63,7 +63,7 @@ def test_crossing_spans_share_words_and_neither_holds_the_other(array, numpy):
                 assert row[i, j] == any(a & b and a - b and b - a for b in others)
 
 
-def test_a_span_is_a_difference_of_what_was_read(model, pad, numpy):
+def test_a_span_is_a_difference_of_what_was_read(model, pad, array, numpy):
     texts = sentences(pad, 4)
     states, _ = model.reader(minae.embedding(model.table.weight, texts.values).sum(axis=2))
     ahead, back = np.split(numpy(states)[0], 2, axis=1)
@@ -71,7 +71,7 @@ def test_a_span_is_a_difference_of_what_was_read(model, pad, numpy):
     gaps = np.concatenate([np.vstack([zero, ahead]), np.vstack([back, zero])], axis=1)
     scores = numpy(model.scores(texts))[0]
     for i, j in ((0, 0), (1, 2), (0, 3)):
-        projected = model.project(gaps[None, j + 1] - gaps[None, i])
+        projected = model.project(array(gaps[None, j + 1] - gaps[None, i]))
         np.testing.assert_allclose(scores[i, j], numpy(model.score(projected))[0, 0], rtol=1e-9)
 
 
