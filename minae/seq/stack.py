@@ -15,6 +15,7 @@ holds numbers of cells, so that all stacks of a batch take a step at once, whate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -53,15 +54,15 @@ def actions_of_spans(spans: Any) -> Array:
     spans = asnumpy(spans)
     if spans.ndim < 2 or spans.shape[-1] != spans.shape[-2]:
         raise ValueError(expect("spans (..., n, n)", spans))
-    n = spans.shape[-1]
-    rows = spans.reshape(-1, n, n)
+    *leading, n, _ = spans.shape
+    rows, count = spans.reshape(math.prod(leading), n, n), max(2 * n - 1, 0)
     # words in order, and after each what ends with it, the shorter first
     row, last, back = numpy.nonzero(rows.swapaxes(1, 2)[:, :, ::-1])
     starts = numpy.cumsum(rows.sum(axis=(1, 2)))[:-1]
-    actions = numpy.full((len(rows), max(2 * n - 1, 0)), SHIFT)
+    actions = numpy.full((len(rows), count), SHIFT)
     place = numpy.arange(len(row)) - numpy.append(0, starts)[row] if len(row) else row
     actions[row, place] = numpy.where(n - 1 - back < last, REDUCE, SHIFT)
-    return actions.reshape(*spans.shape[:-2], -1)
+    return actions.reshape(*leading, count)
 
 
 def tree_of(

@@ -52,7 +52,7 @@ def test_a_folder_gives_the_same_model_again(model, dtype, tmp_path):
     assert {n: x.tobytes() for n, x in expected.items()} == {
         n: x.tobytes() for n, x in found.items()
     }
-    assert all(x.dtype == dtype for x in found.values())
+    assert all(x.dtype == dtype for x in found.values() if x.dtype.kind == "f")
     assert repr(again) == repr(model)
 
 
