@@ -50,7 +50,7 @@ def _before(name: str) -> str:
 
 
 def generated_numbers(
-    source: str = "en", target: str = "de", train: int = 10000, test: int = 1000, seed: int = 0
+    source: str = "en", target: str = "de", train: int = 5000, test: int = 1000, seed: int = 0
 ) -> ParallelText:
     """``train`` and ``test`` pairs of names, all of different numbers, determined by ``seed``.
 
