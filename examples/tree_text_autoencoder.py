@@ -29,8 +29,6 @@ from minae.seq import (
     WordTokenizer,
     actions_of_spans,
     baselines,
-    bracketed,
-    draw_trees,
     load_tokenizer,
     pad,
     perplexity,
@@ -42,7 +40,9 @@ from minae.train import fit
 
 STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "sentences", "text", "data_dir", "longest",
                 "cell", "hidden", "samples", "warm_up", "dry_run")  # fmt: skip
+SLOWER = 0.2  # the encoder's learning rate: it is not to choose before the decoder knows
 BLOCK = 50  # sentences evaluated at once
+AVERAGED = 50  # steps, in the curves
 
 
 class Both(nn.Module):
@@ -84,7 +84,9 @@ def main(options):
     model = TreeAutoencoder(len(tokenizer.vocabulary), hidden=options.hidden, cell=options.cell,
                             samples=options.samples, warm_up=options.warm_up)
     both = Both(model, rival_of(model))
-    optimizer = Adam(both.parameters(), options.lr)
+    others = model.writer.parameters() + both.rival.parameters()
+    optimizer = Adam([{"params": others}, {"params": model.reader.parameters(),
+                                           "lr": SLOWER * options.lr}], options.lr)
     batches = Sequences(ids)
     steps = 4 if options.dry_run else options.epochs * -(-len(ids) // options.batch_size)
 
@@ -100,7 +102,7 @@ def main(options):
         tokenizer.save(run.folder / "tokenizer.json")
     say(f"run folder: {run.folder}, {size_of(model):,} parameters, {size_of(both.rival):,} beside")
     fit(both, optimizer, batches, run, epochs=options.epochs, batch_size=options.batch_size,
-        seed=options.seed, steps=steps, clip=5.0, out=out,
+        seed=options.seed, steps=steps, out=out,
         schedule=lambda step: options.lr * cosine(step, steps, 0.05))
 
     both.eval()
@@ -210,20 +212,16 @@ def grammatical(both, tokenizer, written, options, rng):
 
 
 def with_words(tree, words):
-    """The tree with a word at each leaf."""
+    """The tree with a word at each leaf, and X at all other nodes."""
     placed = dict(zip(tree.leaves.tolist(), words))
-    return Tree(tree.parent, None, [placed.get(node) for node in range(len(tree))])
+    labels = ["X" if degree else "" for degree in tree.degree]
+    return Tree(tree.parent, labels, [placed.get(node) for node in range(len(tree))])
 
 
 def show(run, test, trees, gold, written, say):
     """Curves, drawn trees, and what was written to them."""
     lengths = [len(text.split()) for text in test]
     chosen = [i for i in range(len(test)) if 5 <= lengths[i] <= 11][:6] or [0]
-    drawn = []
-    for i in chosen:
-        drawn += [("given", gold[i])] if gold else []
-        drawn.append(("induced", trees[i]))
-    draw_trees(run.folder / "trees.svg", drawn)
     lines = []
     for i in chosen:
         text, likely, sampled = written[i]
@@ -232,17 +230,42 @@ def show(run, test, trees, gold, written, say):
     (run.folder / "written.txt").write_text("\n".join(lines), encoding="utf-8")
     say("\n".join(lines[:15]))
     try:
+        rows = [side_by_side(gold and gold[i], trees[i]) for i in chosen]
+        pictures.trees(run.folder / "trees.png", rows)
         names = ("perplexity", "lstm_perplexity", "words", "trees", "entropy")
-        history = {name: [row[name] for row in run.history] for name in names}
-        pictures.curves(run.folder / "curves.png", history, log=names[:2])
+        history = {f"{name}, mean of {AVERAGED} steps": averages([row[name] for row in run.history])
+                   for name in names}
+        pictures.curves(run.folder / "curves.png", history, log=[*history][:2])
     except ImportError as error:
         say(f"no pictures: {error}")
 
 
+def averages(values):
+    """The mean of each number and those before it, as sentences of like length come together."""
+    sums = np.cumsum([0.0, *values])
+    return [(sums[i] - sums[max(0, i - AVERAGED)]) / min(i, AVERAGED)
+            for i in range(1, len(sums))]
+
+
 def bare(tree):
     """The tree in brackets, without labels."""
-    labelled = Tree(tree.parent, ["."] * len(tree), tree.words)
-    return bracketed(labelled).replace("(. ", "(") if len(tree) else ""
+    text = {}
+    for node in tree.postorder.tolist():
+        below = " ".join(text[child] for child in tree.children(node).tolist())
+        text[node] = f"({below})" if below else tree.words[node]
+    return text[int(tree.roots[0])]
+
+
+def side_by_side(given, induced):
+    """A row of a picture, for the given tree, if there is one, and the induced one."""
+    if given is None:
+        return [("induced", induced, [""] * len(induced))]
+    known = {*map(tuple, given.spans.tolist())}
+    colors = [pictures.RIGHT if tuple(span) in known else pictures.WRONG
+              for span in induced.spans.tolist()]
+    colors = [color if degree else "" for color, degree in zip(colors, induced.degree)]
+    return [("given", given, [""] * len(given)),
+            ("induced; orange: not in the given one", induced, colors)]
 
 
 def report(metrics, say):
@@ -261,14 +284,14 @@ def report(metrics, say):
 
 
 if __name__ == "__main__":
-    parser = command.parser(__doc__, epochs=8, batch_size=32, lr=4e-3)
+    parser = command.parser(__doc__, epochs=8, batch_size=32, lr=5e-3)
     add = parser.add_argument
     add("--sentences", choices=("agreement", "atis"), default="agreement",
         help="the grammar's, or logical forms of ATIS (%(default)s)")
     add("--text", type=command.folder, metavar="FILE", help="sentences or trees of your own")
     add("--longest", type=command.positive(int), default=14, metavar="N",
         help="words of a sentence, at most (%(default)s)")
-    add("--cell", type=command.positive(int), default=8, metavar="N",
+    add("--cell", type=command.positive(int), default=10, metavar="N",
         help="features of a cell on the stack (%(default)s)")
     add("--hidden", type=command.positive(int), default=64, metavar="N", help="(%(default)s)")
     add("--samples", type=command.positive(int), default=5, metavar="K",

@@ -251,7 +251,7 @@ class TreeAutoencoder(Saved):
     """
 
     def __init__(
-        self, vocabulary: int, features: int = 48, hidden: int = 64, cell: int = 8,
+        self, vocabulary: int, features: int = 48, hidden: int = 64, cell: int = 10,
         samples: int = 5, warm_up: int = 300, *, rng: Any = None,
     ) -> None:
         if min(vocabulary, samples - 1, warm_up) < 1:

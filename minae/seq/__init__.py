@@ -21,7 +21,6 @@ from .constituents import (
 )
 from .corpus import Labeled, Pairs, Sequences, Windows
 from .decode import Decoded, Hypotheses, beam_search, greedy, sample, take_rows
-from .drawing import draw_trees
 from .likelihood import bits_per_character, perplexity
 from .padded import Padded, pad
 from .reinforce import Baseline, learned_baseline, leave_one_out, reinforce, self_critical
@@ -99,7 +98,6 @@ __all__ = [
     "bits_per_character",
     "bleu",
     "bracketed",
-    "draw_trees",
     "greedy",
     "gumbel_softmax",
     "label_scores",

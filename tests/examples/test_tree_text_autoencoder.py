@@ -48,12 +48,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(text, tmp_path):
     metrics = json.loads(out)
     assert metrics == json.loads((whole / "metrics.json").read_text())
     assert 0 < metrics["nats_of_words"] <= metrics["negative_elbo"]
-    assert 1 < metrics["perplexity_importance"] <= metrics["perplexity_bound"] * 1.001
+    assert 1 < metrics["perplexity_importance"] < 1.02 * metrics["perplexity_bound"]
     assert {"left", "right", "balanced", "random", "induced"} <= metrics["f1"].keys()
     assert 0 <= metrics["recovered"] <= 1 and metrics["held_out_seen"] == 1
     files = {"config.json", "metrics.json", "metrics.csv", "checkpoint.npz", "weights.npz",
-             "tokenizer.json", "trees.svg", "written.txt"}  # fmt: skip
-    assert {*os.listdir(whole)} - {"curves.png"} == files
+             "tokenizer.json", "written.txt"}  # fmt: skip
+    assert {*os.listdir(whole)} - {"curves.png", "trees.png"} == files
     model, tokenizer = TreeAutoencoder.load(whole), load_tokenizer(whole / "tokenizer.json")
     assert model.parse(pad([tokenizer.encode("the dog barks")])).sum() == 5
 
