@@ -59,7 +59,8 @@ def main(options):
     arity = children(train + dev + test) if options.cell == "nary" else 0
     vocabulary = seq.Vocabulary.count(seq.spellings(map(words, train)), least=2, specials=SPECIALS,
                                       unknown="<unk>")
-    parts = [labeled(part, vocabulary) for part in (train, dev, test)]
+    encode = partial(seq.spelling_ids, vocabulary=vocabulary)
+    parts = [labeled(part, encode) for part in (train, dev, test)]
     minae.seed(options.seed)
     model = TreeClassifier(len(vocabulary), CLASSES, hidden=options.hidden, arity=arity)
     optimizer = Adam(model.parameters(), options.lr)
@@ -137,9 +138,9 @@ def words(tree):
     return [tree.words[leaf] or "" for leaf in tree.leaves.tolist()]
 
 
-def labeled(trees, vocabulary):
-    """``trees`` as data to train on."""
-    ids = [seq.spelling_ids(words(tree), vocabulary) for tree in trees]
+def labeled(trees, encode):
+    """``trees`` as data to train on, their words as ids."""
+    ids = [encode(words(tree)) for tree in trees]
     return seq.Labeled(trees, ids, [[int(label) for label in tree.labels] for tree in trees])
 
 
@@ -174,8 +175,7 @@ def bag_of_words(train, test, seed, epochs=10, size=64):
     vocabulary = seq.Vocabulary.count((word for text in texts for word in text), least=2,
                                       specials=SPECIALS, unknown="<unk>")
     data, held_out = (
-        seq.Labeled(trees, [[vocabulary[word.lower()] for word in words(tree)] for tree in trees],
-                    [[int(label) for label in tree.labels] for tree in trees])
+        labeled(trees, lambda text: [vocabulary[word.lower()] for word in text])
         for trees in (train, test)
     )
     model = BagOfWords(len(vocabulary), CLASSES)

@@ -59,7 +59,7 @@ def _drawn(rng: Any, longest: int) -> Tree | None:
         node = len(labels)
         parent.append(above)
         labels.append(TAGS.get(symbol, symbol))
-        words.append(None if symbol in RULES else str(rng.choice(WORDS[symbol].split())))
+        words.append(None if symbol in RULES else _one(WORDS[symbol].split(), rng))
         if symbol in RULES:
             chances, sides = zip(*RULES[symbol])
             below = sides[rng.choice(len(sides), p=chances)].split()
@@ -69,3 +69,7 @@ def _drawn(rng: Any, longest: int) -> Tree | None:
         if spoken + len(waiting) > longest:
             return None
     return Tree(parent, labels, words)
+
+
+def _one(words: list[str], rng: Any) -> str:
+    return words[rng.integers(len(words))]

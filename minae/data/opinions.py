@@ -12,6 +12,7 @@ so that the same words mean one thing or another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..random import generator
@@ -49,16 +50,20 @@ def _drawn(size: int, rng: Any) -> Tree:
     while waiting:
         size, above, first = waiting.pop()
         if size == 1:
-            add(above, str(rng.choice([*GRADES])))
+            add(above, _one([*GRADES], rng))
             continue
         node = add(above)
         if not first and size > 2 and rng.random() < 0.6:
             left = int(rng.integers(1, size - 1))
-            waiting += [(size - left, node, str(rng.choice(JOINTS))), (left, node, "")]
+            waiting += [(size - left, node, _one(JOINTS, rng)), (left, node, "")]
         else:
             add(node, first or ("not" if rng.random() < 0.6 else "very"))
             waiting.append((size - 1, node, ""))
     return _graded(Tree(parent, None, words))
+
+
+def _one(words: Sequence[str], rng: Any) -> str:
+    return words[rng.integers(len(words))]
 
 
 def _graded(tree: Tree) -> Tree:
