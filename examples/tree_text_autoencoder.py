@@ -42,6 +42,7 @@ STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "sentences", "text", "data
                 "cell", "hidden", "samples", "warm_up", "dry_run")  # fmt: skip
 SLOWER = 0.2  # the encoder's learning rate: it is not to choose before the decoder knows
 BLOCK = 50  # sentences evaluated at once
+WRITTEN = 300  # of which the texts are written back
 AVERAGED = 50  # steps, in the curves
 
 
@@ -124,7 +125,7 @@ def main(options):
     metrics |= {"seed": options.seed, **run.summary()}
     model.save(run.folder)
     run.write("metrics.json", metrics)
-    show(run, test, trees, gold, written, say)
+    show(run, trees, gold, written, say)
     report(metrics, say)
     say(f"{metrics['seconds']:.0f} s: see {run.folder}")
     if options.json:
@@ -173,20 +174,20 @@ def evaluate(both, ids, samples, rng):
 
 
 def write_back(model, tokenizer, texts, ids, actions, rng):
-    """Texts written to the trees of held-out ones, and how many of the words are right again."""
+    """Texts written to the trees of some held-out ones, and how many words are right again."""
+    texts, ids, actions = texts[:WRITTEN], ids[:WRITTEN], actions[:WRITTEN]
     lengths = [len(row) for row in ids]
     padded = np.zeros((len(ids), 2 * max(lengths) - 1), int)
     for row, own in zip(padded, actions):
         row[: len(own)] = own
-    likely, _ = model.write_along(padded, lengths, likely=True)
-    drawn, _ = model.write_along(padded, lengths, rng=rng)
-    words = sum(lengths)
+    likely = model.write_along(padded, lengths, likely=True, rng=rng)
+    drawn = model.write_along(padded, lengths, rng=rng)
     common = max(range(model.vocabulary), key=lambda w: sum(row.count(w) for row in ids))
-    recovered = sum(a == b for row, own in zip(likely, ids) for a, b in zip(row, own)) / words
-    always = sum(row.count(common) for row in ids) / words
-    written = [(text, tokenizer.decode(a), tokenizer.decode(b))
-               for text, a, b in zip(texts, likely, drawn)]
-    return written, {"recovered": recovered, "recovered_by_the_commonest_word": always}
+    recovered = sum(a == b for row, own in zip(likely, ids) for a, b in zip(row, own))
+    always = sum(row.count(common) for row in ids)
+    written = [*zip(texts, map(tokenizer.decode, likely), map(tokenizer.decode, drawn))]
+    return written, {"recovered": recovered / sum(lengths),
+                     "recovered_by_the_commonest_word": always / sum(lengths)}  # fmt: skip
 
 
 def grammatical(both, tokenizer, written, options, rng):
@@ -218,10 +219,10 @@ def with_words(tree, words):
     return Tree(tree.parent, labels, [placed.get(node) for node in range(len(tree))])
 
 
-def show(run, test, trees, gold, written, say):
+def show(run, trees, gold, written, say):
     """Curves, drawn trees, and what was written to them."""
-    lengths = [len(text.split()) for text in test]
-    chosen = [i for i in range(len(test)) if 5 <= lengths[i] <= 11][:6] or [0]
+    lengths = [len(text.split()) for text, _, _ in written]
+    chosen = [i for i, n in enumerate(lengths) if 5 <= n <= 11][:6] or [0]
     lines = []
     for i in chosen:
         text, likely, sampled = written[i]
@@ -284,7 +285,7 @@ def report(metrics, say):
 
 
 if __name__ == "__main__":
-    parser = command.parser(__doc__, epochs=8, batch_size=32, lr=5e-3)
+    parser = command.parser(__doc__, epochs=20, batch_size=32, lr=5e-3)
     add = parser.add_argument
     add("--sentences", choices=("agreement", "atis"), default="agreement",
         help="the grammar's, or logical forms of ATIS (%(default)s)")

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 
 import minae.ops as ops
 
-from ..backend import Array, asarray, asnumpy, expect, numpy, xp
+from ..backend import Array, asarray, asnumpy, expect, numpy, quiet, xp
 from ..engine import entries, no_grad
 from ..functional import cross_entropy, log_sigmoid, segment_sum
 from ..nn import LSTM, Embedding, LayerNorm, Linear, Module
@@ -136,28 +136,27 @@ class StackWriter(Module):
         )
 
     def write(
-        self, longest: Any, actions: Any = None, likely: bool = False, rng: Any = None
-    ) -> tuple[Array, Array]:
-        """Texts and trees, step by step: the actions (rows, steps) and the words (rows, steps), -1
-        where none was put, on the host.
+        self, longest: Any, actions: Any = None, rng: Any = None
+    ) -> tuple[Array, list[list[int]]]:
+        """Draw texts and trees, step by step: actions (rows, steps) of the host, and ids of words.
 
-        Both are drawn, or words alone for trees whose ``actions`` (rows, steps) are given; the
-        words that are ``likely`` are the most probable ones. A text has at most ``longest`` (rows,)
-        words.
+        Of trees whose ``actions`` (rows, steps) are given only the words are drawn, each as the
+        stack foretells it, whatever the actions to come. A text has at most ``longest`` (rows,)
+        words. ``rng`` draws.
         """
         stacks, rows = Stacks(longest), len(longest)
         rest = xp.zeros((rows, self.tree.hidden), self.nothing.dtype)
         cells = Cells(ops.concatenate(entries(self.nothing) + rest, rest, axis=1))
         leaves = Tree(numpy.full(rows, -1))
         taken: list = []
-        put: list = []
+        texts: list = [[] for _ in range(rows)]
         while not stacks.done.all():
             below, top = (self._halves(cells.read(stacks.at(depth)))[0] for depth in (2, 1))
             h = self._look(below, top)
             legal = stacks.legal
             if actions is None:
                 logits = ops.concatenate(0.0 * self.reduce(h), self.reduce(h), axis=1)
-                reduce = _drawn(logits, likely, rng) == REDUCE
+                reduce = _drawn(logits, rng) == REDUCE
                 reduce = (reduce | ~legal[:, SHIFT]) & (stacks.height > 0)
                 ends = reduce & (stacks.height == 1)
                 stacks.lengths = numpy.where(ends, stacks.shifted, stacks.lengths)
@@ -167,7 +166,7 @@ class StackWriter(Module):
             if stacks.done.all():
                 break
             passed = stacks.done
-            words = _drawn(self.word(h), likely, rng)
+            words = _drawn(self.word(h), rng)
             move = stacks.step(action)
             leaf = self.tree(leaves, embedded(self.table, asarray(words)), leaves.leaves)
             left, right = (self._halves(cells.read(cell)) for cell in (move.left, move.right))
@@ -175,8 +174,9 @@ class StackWriter(Module):
             made = zip(self.tree.compose(left, right), leaf)
             cells.write(ops.concatenate([ops.where(kept, a, b) for a, b in made], axis=1))
             taken.append(numpy.where(passed, SHIFT, action))
-            put.append(numpy.where(passed | move.reduce, -1, words))
-        return numpy.stack(taken, 1), numpy.stack(put, 1)
+            for row in numpy.flatnonzero(~passed & ~move.reduce).tolist():
+                texts[row].append(int(words[row]))
+        return numpy.stack(taken, 1), texts
 
     def _look(self, below: Any, top: Any) -> Any:
         return ops.tanh(self.look(ops.concatenate(below, top, axis=1)))
@@ -186,12 +186,11 @@ class StackWriter(Module):
         return cell[:, : self.tree.hidden], cell[:, self.tree.hidden :]
 
 
-def _drawn(logits: Any, likely: bool, rng: Any) -> Any:
-    """A choice by each row of ``logits``, on the host: the largest, or drawn (Gumbel's way)."""
-    scores = entries(logits)
-    if not likely:
-        scores = scores - xp.log(-xp.log1p(-uniform_noise(scores.shape, "float64", rng)))
-    return asnumpy(scores.argmax(axis=1))
+def _drawn(logits: Any, rng: Any) -> Any:
+    """A choice by each row of ``logits``, on the host (Gumbel's way to draw)."""
+    noise = -xp.log1p(-uniform_noise(logits.shape, "float64", rng))
+    with quiet():  # of a noise of 0
+        return asnumpy((entries(logits) - xp.log(noise)).argmax(axis=1))
 
 
 class Walk(NamedTuple):
@@ -335,31 +334,38 @@ class TreeAutoencoder(Saved):
 
     @no_grad()
     def write(
-        self, count: int = 1, *, longest: int = 30, likely: bool = False, rng: Any = None
+        self, count: int = 1, *, longest: int = 30, rng: Any = None
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """``count`` texts of up to ``longest`` words, as ids, and the actions of their trees.
-
-        Words and actions are drawn by ``rng``, or, if ``likely``, are the most probable ones.
-        """
-        return self._written(numpy.full(count, longest), None, likely, rng)
+        """``count`` texts of up to ``longest`` words, as ids, and the actions of their trees: both
+        drawn by ``rng``."""
+        taken, texts = self.writer.write(numpy.full(count, longest), None, rng)
+        return texts, [row[: 2 * len(text) - 1] for row, text in zip(taken.tolist(), texts)]
 
     @no_grad()
     def write_along(
-        self, actions: Any, lengths: Any, *, likely: bool = False, rng: Any = None
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """As ``write``, to trees that are given: by ``actions`` (rows, steps), such as those of
-        ``actions_of_spans``, which each make a tree of ``lengths`` (rows,) words.
+        self, actions: Any, lengths: Any, *, candidates: int = 20, likely: bool = False,
+        rng: Any = None,
+    ) -> list[list[int]]:
+        """A text, as ids, for each tree that is given by ``actions`` (rows, steps), such as those
+        of ``actions_of_spans``, with ``lengths`` (rows,) words.
 
-        ``likely`` and ``rng`` are those of ``write``. Raises ValueError for actions that make none.
+        Of some ``candidates``, whose words are drawn by ``rng`` as they come, one is taken with the
+        probability that its actions then have: the more there are, the closer to p(x | z). If
+        ``likely``, it is the one with the highest p(x, z). Raises ValueError for actions that make
+        no such tree.
         """
-        actions, lengths = asnumpy(actions), numpy.asarray(asnumpy(lengths))
+        actions, lengths = numpy.asarray(asnumpy(actions)), numpy.asarray(asnumpy(lengths))
         walked(actions, lengths)  # which knows what is wrong with them
-        return self._written(lengths, actions, likely, rng)
-
-    def _written(self, most: Any, actions: Any, likely: bool, rng: Any) -> tuple[list, list]:
-        taken, put = self.writer.write(most, actions, likely, rng)
-        texts = [[w for w in row if w >= 0] for row in put.tolist()]
-        return texts, [row[: 2 * len(text) - 1] for row, text in zip(taken.tolist(), texts)]
+        actions, most = actions.repeat(candidates, axis=0), lengths.repeat(candidates)
+        _, texts = self.writer.write(most, actions, rng)
+        tree, words = self.writer(asarray(numpy.concatenate(texts)), actions, most)
+        scores = entries(tree + words if likely else tree)
+        shape = len(lengths), candidates
+        if likely:
+            chosen = asnumpy(scores.reshape(shape).argmax(axis=1))
+        else:
+            chosen = _drawn(scores.reshape(shape), rng)
+        return [texts[row * candidates + choice] for row, choice in enumerate(chosen.tolist())]
 
     def _read(self, text: Any) -> tuple[Array, Array]:
         ids, mask = read_tokens(text, self.vocabulary, None, "words")

@@ -202,22 +202,35 @@ def test_it_learns(array, learn, pad):
 # --- Writing -------------------------------------------------------------------------------------
 
 
-def test_a_tree_that_is_given_is_the_tree_of_the_text(pad):
+def test_texts_are_drawn_for_a_tree_as_they_are_probable(array, numpy):
+    model, rows = made(vocabulary=2), 1000
+    model.writer.reduce.weight.data *= 6.0  # so that actions depend on words
+    spans = every_tree(3)[1:]
+    texts = [*itertools.product(range(2), repeat=3)]
+    chances = np.exp([numpy(joint(model, array, text, spans))[0] for text in texts])
+    chances /= chances.sum()
+    actions = seq.actions_of_spans(spans).repeat(rows, axis=0)
+    rng = np.random.default_rng(0)
+    found = Counter(map(tuple, model.write_along(actions, [3] * rows, candidates=40, rng=rng)))
+    plain = Counter(map(tuple, model.write_along(actions, [3] * rows, candidates=1, rng=rng)))
+    share, blind = ([counts[text] / rows for text in texts] for counts in (found, plain))
+    np.testing.assert_allclose(share, chances, atol=0.04)
+    assert abs(np.array(blind) - chances).max() > 0.08
+    likely = model.write_along(actions[:5], [3] * 5, candidates=200, likely=True, rng=rng)
+    assert likely == [list(texts[chances.argmax()])] * 5
+
+
+def test_texts_have_the_lengths_of_their_trees(pad):
     model = made()
     text = pad([[3, 1, 0], [2], [1, 1, 2, 0, 3]])
-    actions = seq.actions_of_spans(model.parse(text))
-    texts, taken = model.write_along(actions, text.lengths, rng=np.random.default_rng(0))
+    texts = model.write_along(seq.actions_of_spans(model.parse(text)), text.lengths)
     assert [*map(len, texts)] == [3, 1, 5]
-    assert [row[: 2 * n - 1].tolist() for row, n in zip(actions, (3, 1, 5))] == taken
-    likely = model.write_along(actions, text.lengths, likely=True)
-    assert likely == model.write_along(actions, text.lengths, likely=True)
 
 
-@pytest.mark.parametrize("likely", [False, True])
-def test_no_text_is_longer_than_asked_and_each_has_a_tree(likely):
+def test_no_text_is_longer_than_asked_and_each_has_a_tree():
     model = made()
     model.writer.reduce.bias.data -= 2.0  # so that texts would be long
-    texts, actions = model.write(20, longest=4, likely=likely, rng=np.random.default_rng(0))
+    texts, actions = model.write(20, longest=4, rng=np.random.default_rng(0))
     assert max(map(len, texts)) == 4
     for text, row in zip(texts, actions):
         tree = seq.tree_of(row)
