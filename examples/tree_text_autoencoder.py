@@ -41,7 +41,7 @@ from minae.train import fit
 STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "sentences", "text", "data_dir", "longest",
                 "cell", "hidden", "samples", "warm_up", "dry_run")  # fmt: skip
 SLOWER = 0.2  # the encoder's learning rate: it is not to choose before the decoder knows
-BLOCK = 50  # sentences evaluated at once
+HELD_OUT, BLOCK = 600, 50  # sentences to evaluate, and how many at once
 WRITTEN = 300  # of which the texts are written back
 AVERAGED = 50  # steps, in the curves
 
@@ -66,11 +66,12 @@ def main(options):
 
     say(f"tree auto-encoder, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
     data = load_sentences(options.sentences, options.text, options.data_dir,
-                          longest=options.longest, report=say)
+                          longest=options.longest, report=say,
+                          count=200 if options.dry_run else 12000)
     held_out = [i % 10 == 9 for i in range(len(data.words))]
     train = [" ".join(words) for words, held in zip(data.words, held_out) if not held]
-    test = [" ".join(words) for words, held in zip(data.words, held_out) if held]
-    gold = data.trees and [tree for tree, held in zip(data.trees, held_out) if held]
+    test = [" ".join(words) for words, held in zip(data.words, held_out) if held][:HELD_OUT]
+    gold = data.trees and [tree for tree, held in zip(data.trees, held_out) if held][:HELD_OUT]
     if options.dry_run:
         train, test, gold = train[: 4 * options.batch_size], test[:20], gold and gold[:20]
 
@@ -234,7 +235,7 @@ def show(run, trees, gold, written, say):
         rows = [side_by_side(gold and gold[i], trees[i]) for i in chosen]
         pictures.trees(run.folder / "trees.png", rows)
         names = ("perplexity", "lstm_perplexity", "words", "trees", "entropy")
-        history = {f"{name}, mean of {AVERAGED} steps": averages([row[name] for row in run.history])
+        history = {f"{name} (mean of {AVERAGED})": averages([row[name] for row in run.history])
                    for name in names}
         pictures.curves(run.folder / "curves.png", history, log=[*history][:2])
     except ImportError as error:
@@ -285,7 +286,7 @@ def report(metrics, say):
 
 
 if __name__ == "__main__":
-    parser = command.parser(__doc__, epochs=20, batch_size=32, lr=5e-3)
+    parser = command.parser(__doc__, epochs=10, batch_size=32, lr=5e-3)
     add = parser.add_argument
     add("--sentences", choices=("agreement", "atis"), default="agreement",
         help="the grammar's, or logical forms of ATIS (%(default)s)")

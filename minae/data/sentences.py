@@ -13,8 +13,6 @@ from ..io import FormatError
 from ..seq import Tree, lines, read_brackets, without_punctuation, without_traces
 from .agreement import draw_sentences
 
-DRAWN = 6000  # sentences of the built-in grammar
-
 
 class Sentences(NamedTuple):
     """Sentences, what they are called, and where they are from."""
@@ -27,17 +25,17 @@ class Sentences(NamedTuple):
 
 def load_sentences(
     name: str = "agreement", path: Any = None, data_dir: Any = None, *, longest: int = 14,
-    report: Callable[[str], Any] = print,
+    count: int = 12000, report: Callable[[str], Any] = print,
 ) -> Sentences:
     """Sentences of 2 to ``longest`` words; ``report`` gets a line on them.
 
     Those of the file ``path``, one a line, words between spaces, or, where the file begins with a
     bracket, trees in brackets, without punctuation and traces. Else ``name`` is "agreement", for
-    6000 of ``draw_sentences``, always the same; or "atis", for the distinct logical forms of ATIS
-    in ``data_dir``, or ``$MINAE_DATA/atis`` (``train.txt``, ``dev.txt``, ``test.txt``, perhaps
-    ``.gz``), whose brackets are the trees. Raises FileNotFoundError where that is not,
-    TextError for what is no text, FormatError where there are fewer than 20 sentences, ValueError
-    for a ``data_dir`` that has nothing to hold.
+    ``count`` of ``draw_sentences``, always the same; or "atis", for the distinct logical forms of
+    ATIS in ``data_dir``, or ``$MINAE_DATA/atis`` (``train.txt``, ``dev.txt``, ``test.txt``, perhaps
+    ``.gz``), whose brackets are the trees. Raises FileNotFoundError where that is not, TextError
+    for what is no text, FormatError where there are fewer than 20 sentences, ValueError for a
+    ``data_dir`` that has nothing to hold.
     """
     trees: list[Tree] | None = None
     if data_dir is not None and (path is not None or name != "atis"):
@@ -56,7 +54,7 @@ def load_sentences(
         source, trees = str(folder), _forms(folder)
     else:
         source = "drawn from the built-in grammar"
-        trees = draw_sentences(DRAWN, numpy.random.default_rng(0), longest)
+        trees = draw_sentences(count, numpy.random.default_rng(0), longest)
     if trees is not None:
         words = [[str(tree.words[i]) for i in tree.leaves.tolist()] for tree in trees]
     kept = [1 < len(sentence) <= longest for sentence in words]

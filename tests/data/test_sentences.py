@@ -39,12 +39,14 @@ def test_agreement_decides_what_is_a_sentence(text, right):
 
 def test_the_built_in_sentences_are_the_same_each_time():
     said = []
-    data = load_sentences(longest=6, report=said.append)
-    assert len(data.words) == len(data.trees) == 6000 and data.name == "agreement"
-    assert data.words[:3] == load_sentences(longest=6, report=said.append).words[:3]
-    assert said[0] == (
-        "sentences: drawn from the built-in grammar, 6,000 of up to 6 words, with their trees"
-    )
+    data = load_sentences(longest=6, count=40, report=said.append)
+    assert len(data.words) == len(data.trees) == 40 and data.name == "agreement"
+    assert data.words == load_sentences(longest=6, count=40, report=len).words
+    assert said == [
+        "sentences: drawn from the built-in grammar, 40 of up to 6 words, with their trees"
+    ]
+    with pytest.raises(ValueError, match="--sentences atis: leave it out"):
+        load_sentences(data_dir="somewhere")
 
 
 def test_files_hold_text_or_trees(tmp_path):
