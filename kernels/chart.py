@@ -20,6 +20,7 @@ from .compiler import associative, inline, kernel
 from .levels import Level
 from .rows import finite
 from .threads import share
+from .transcendental import exp
 
 TOGETHER = 512  # terms that are worth a loop of their own
 
@@ -94,24 +95,6 @@ def _items(levels: tuple[Level, ...]) -> tuple[Any, Any]:
 
 # --- Exponentials -----------------------------------------------------------------------------
 
-LOG2_E, WHOLE = 1 / math.log(2), 1.5 * 2.0**52
-LOG2 = 0.6931471803691238, 1.9082149292705878e-10  # with the first, products with k are exact
-SERIES = tuple(1 / math.factorial(n) for n in range(13, -1, -1))
-
-
-@inline
-def _exp(x):
-    """exp(x) of x up to 0, off by two units in the last place at most: without a branch or a call,
-    so that LLVM takes a register of numbers at once. It is 2^k times the series of the rest."""
-    t = max(x, -708.0) * LOG2_E + WHOLE  # its last bits are k, the integer nearest to x / log 2
-    k = t - WHOLE
-    rest = max(x, -708.0) - k * LOG2[0] - k * LOG2[1]
-    series = SERIES[0]
-    for c in SERIES[1:]:
-        series = series * rest + c
-    power = np.int64((np.float64(t).view(np.int64) + 1023) << 52).view(np.float64)
-    return 0.0 if x <= -708.0 else series * power
-
 
 @associative
 def _sum(powers, first, last):
@@ -140,7 +123,7 @@ def _powers(chart, items, first, last, powers, tops):
                 powers[k] -= top
             place += items[i, 1]
     for k in range(place):
-        powers[k] = _exp(powers[k])
+        powers[k] = exp(powers[k])
 
 
 # --- Upwards ----------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +47,8 @@ def read_pairs(source_file: Any, target_file: Any) -> list[tuple[str, str]]:
 
     Raises FormatError where ``source_file`` or ``target_file`` is damaged, or has more lines.
     """
-    sources, targets = map(_read, (source_file, target_file))
+    files = source_file, target_file
+    sources, targets = ([line.strip() for line in lines(path)] for path in files)
     if len(sources) != len(targets):
         raise FormatError(
             f"{source_file} has {len(sources)} lines and {target_file} {len(targets)}: line by"
@@ -60,9 +59,3 @@ def read_pairs(source_file: Any, target_file: Any) -> list[tuple[str, str]]:
         raise FormatError(f"{source_file} and {target_file} hold no pair of sentences")
     return pairs
 
-
-def _read(path: Any) -> list[str]:
-    try:
-        return [line.strip() for line in lines(path)]
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FormatError(f"{path} is damaged: {error}") from error

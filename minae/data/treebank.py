@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,8 +114,6 @@ def read_trees(path: Any, encoding: str = "utf-8") -> list[Tree]:
     ``encoding``. Raises OSError where there is none, FormatError for a damaged one."""
     try:
         return list(read_brackets(path, encoding=encoding))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FormatError(f"{path} is damaged: {error}") from error
     except LookupError as error:
         raise ValueError(f"{error}: choose one that Python knows, as latin-1") from error
 

@@ -1,15 +1,10 @@
 """Text and trees: from files to arrays, from arrays to models' codes, and back to text."""
 
 from . import semirings
-from .agreement import LabelScores, Scores, label_scores, set_f1
 from .batching import batches_by_length
-from .bleu import BLEU, bleu, sentence_bleu
-from .bpe import BPETokenizer
 from .brackets import bracketed, read_brackets, write_brackets
-from .characters import CharacterTokenizer
 from .conllu import FIELDS, Sentence, read_conllu, write_conllu
 from .constituents import (
-    F1,
     balanced,
     baselines,
     best_binary,
@@ -21,18 +16,39 @@ from .constituents import (
 )
 from .corpus import Labeled, Pairs, Sequences, Windows
 from .decode import Decoded, Hypotheses, beam_search, greedy, sample, take_rows
-from .likelihood import bits_per_character, perplexity
+from .metrics import (
+    BLEU,
+    ROUGE,
+    LabelScores,
+    Scores,
+    Span,
+    SpanScores,
+    bits_per_character,
+    bleu,
+    label_scores,
+    perplexity,
+    rouge,
+    sentence_bleu,
+    set_f1,
+    span_f1,
+    spans,
+)
 from .padded import Padded, pad
 from .reinforce import Baseline, learned_baseline, leave_one_out, reinforce, self_critical
 from .relaxed import gumbel_softmax, sample_relaxed
-from .rouge import ROUGE, rouge
-from .spans import Span, SpanScores, span_f1, spans
 from .spelling import spelled, spelling_ids, spellings
 from .stack import REDUCE, SHIFT, Cells, Move, Stacks, actions_of, actions_of_spans, tree_of
 from .stream import windows
 from .structure import BinaryTrees, LinearChain
 from .text import TextError, lines
-from .tokenizers import load_tokenizer
+from .tokenizers import (
+    BPETokenizer,
+    CharacterTokenizer,
+    Vocabulary,
+    WordPieceTokenizer,
+    WordTokenizer,
+    load_tokenizer,
+)
 from .tree_lstm import ChildSumTreeLSTM, NaryTreeLSTM
 from .treebank import (
     PUNCTUATION,
@@ -46,13 +62,9 @@ from .treebank import (
     without_unaries,
 )
 from .trees import Forest, Levels, Tree, select
-from .vocabulary import Vocabulary
-from .wordpiece import WordPieceTokenizer
-from .words import WordTokenizer
 
 __all__ = [
     "BLEU",
-    "F1",
     "FIELDS",
     "PUNCTUATION",
     "REDUCE",

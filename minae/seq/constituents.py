@@ -4,30 +4,22 @@ that know nothing. Figures differ by conventions more than by parsers: each is a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..backend import numpy
 from ..random import generator
+from .metrics import Scores
 from .treebank import PUNCTUATION, TRACE, binarize, without_unaries
 from .trees import Forest, Tree, preordered
 
 UNSPOKEN = PUNCTUATION | {TRACE}
 
 
-class F1(NamedTuple):
-    """The share of predicted spans that are right, that of right spans that were predicted, and
-    the harmonic mean of the two."""
-
-    precision: float
-    recall: float
-    f1: float
-
-
 def tree_f1(
     gold: Iterable[Tree], predicted: Iterable[Tree], *, mean: str = "corpus",
     labeled: bool = False, duplicates: bool = False, whole: bool = False, words: bool = False,
     without: Collection[str] = UNSPOKEN,
-) -> F1:
+) -> Scores:
     """How well the spans of ``predicted`` trees agree with those of the ``gold`` trees.
 
     ``mean`` is "corpus", where spans are counted over all sentences before they are divided, or
@@ -78,7 +70,7 @@ def tree_f1(
     recall = numpy.where(wanted > 0, right / numpy.maximum(wanted, 1), 1.0)
     both = precision + recall
     f1 = 2 * precision * recall / numpy.where(both > 0, both, 1.0)
-    return F1(float(precision.mean()), float(recall.mean()), float(f1.mean()))
+    return Scores(float(precision.mean()), float(recall.mean()), float(f1.mean()))
 
 
 def _sizes(forest: Forest, kept: Any) -> Any:
@@ -181,7 +173,7 @@ def _split(words: int, cut: Callable[[int, int], int]) -> Tree:
     return preordered(parent, labels)
 
 
-def baselines(gold: Iterable[Tree], *, rng: Any = None, **conventions: Any) -> dict[str, F1]:
+def baselines(gold: Iterable[Tree], *, rng: Any = None, **conventions: Any) -> dict[str, Scores]:
     """What trees that know nothing reach on ``gold``, to be shown beside a parser: left, right,
     balanced, random; and the limit of all binary trees. ``conventions`` are those of ``tree_f1``.
     """

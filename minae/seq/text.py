@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,12 @@ def lines(source: Any, *, encoding: str = "utf-8", longest: int = LONGEST) -> It
     other iterable, of lines that are str or bytes. ``encoding`` is one that ASCII is a part of; a
     mark of byte order at the beginning is passed over. Raises TextError for bytes that are not of
     the encoding, for a NUL, and for a line of more than ``longest`` bytes (of a str, characters);
-    what the system says where a file cannot be opened; EOFError or gzip.BadGzipFile where its
-    packing is damaged.
+    what the system says where a file cannot be opened; FormatError where its packing is damaged.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            yield from _checked(_bounded(file, longest), source, encoding, longest)
+            yield from _checked(_unpacked(file, path, longest), source, encoding, longest)
     else:
         raw = _bounded(source, longest) if hasattr(source, "readline") else source
         yield from _checked(raw, source, encoding, longest)
@@ -51,6 +51,14 @@ def _bounded(file: Any, longest: int) -> Iterator[Any]:
     """The lines of an open file, each cut off where it is too long."""
     while line := file.readline(longest + 3):  # with both characters that end it, one too many
         yield line
+
+
+def _unpacked(file: Any, path: Path, longest: int) -> Iterator[bytes]:
+    """The lines of a file that may be packed."""
+    try:
+        yield from _bounded(file, longest)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FormatError(f"{path} is damaged: {error}") from error
 
 
 def _checked(raw: Iterable[Any], source: Any, encoding: str, longest: int) -> Iterator[str]:

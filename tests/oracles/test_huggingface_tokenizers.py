@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from minae.seq import BPETokenizer, WordPieceTokenizer, WordTokenizer, load_tokenizer
-from minae.seq.bpe import pattern
-from minae.seq.wordpiece import PREFIX, basic_words, merge
+from minae.seq.tokenizers.bpe import pattern
+from minae.seq.tokenizers.wordpiece import PREFIX, basic_words, merge
 
 hf = pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers are not installed")
 from tokenizers import models, normalizers, pre_tokenizers, trainers  # noqa: E402

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minae.seq import bleu, sentence_bleu
-from minae.seq.bleu import TOKENIZERS
+from minae.seq.metrics.bleu import TOKENIZERS
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=8)
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minae.seq import BPETokenizer, Vocabulary
-from minae.seq.bpe import SIGNS, Cache, pattern
+from minae.seq.tokenizers.bpe import SIGNS, Cache, pattern
 
 TEXTS = ["low lower lowest slow", "newer newest new", "wide wider widest 12 112", "naïve 中文"]
 

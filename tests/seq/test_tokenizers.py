@@ -1,5 +1,6 @@
 """Tokenizers in files: theirs are the same ids, and whatever is wrong with a file is one error."""
 
+import functools
 import json
 import os
 
@@ -18,11 +19,11 @@ from minae.seq import (
 )
 
 TEXT = 'One text, "zwei" 三 \U0001f600\ud800 \\ and one text.'
-TRAINED = {
-    "characters": CharacterTokenizer.train([TEXT], specials=["<pad>"]),
-    "words": WordTokenizer.train([TEXT], split="spaces"),
-    "wordpiece": WordPieceTokenizer.train([TEXT], 60, lower=False, accents=False),
-    "bpe": BPETokenizer.train([TEXT] * 2, 270, specials=["<eos>"]),
+KINDS = {
+    "characters": lambda: CharacterTokenizer.train([TEXT], specials=["<pad>"]),
+    "words": lambda: WordTokenizer.train([TEXT], split="spaces"),
+    "wordpiece": lambda: WordPieceTokenizer.train([TEXT], 60, lower=False, accents=False),
+    "bpe": lambda: BPETokenizer.train([TEXT] * 2, 270, specials=["<eos>"]),
 }
 HUGGING_FACE = {
     "added_tokens": [{"id": 0, "content": "[UNK]", "special": True}],
@@ -33,9 +34,14 @@ HUGGING_FACE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@functools.cache
+def trained(kind):
+    return KINDS[kind]()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_file_gives_the_same_tokenizer(kind, tmp_path):
-    before = TRAINED[kind]
+    before = trained(kind)
     before.save(tmp_path / "t.json")
     after = load_tokenizer(tmp_path / "t.json")
     assert type(after) is type(before)
@@ -46,12 +52,12 @@ def test_a_file_gives_the_same_tokenizer(kind, tmp_path):
 
 
 def test_a_vocabulary_has_a_file_too(tmp_path):
-    TRAINED["words"].vocabulary.save(tmp_path / "v.json")
+    trained("words").vocabulary.save(tmp_path / "v.json")
     found = Vocabulary.load(tmp_path / "v.json")
-    assert found.content() == TRAINED["words"].vocabulary.content()
+    assert found.content() == trained("words").vocabulary.content()
     with pytest.raises(FormatError, match=r"v\.json cannot be read \(it holds no tokenizer"):
         load_tokenizer(tmp_path / "v.json")
-    TRAINED["words"].save(tmp_path / "t.json")
+    trained("words").save(tmp_path / "t.json")
     with pytest.raises(FormatError, match="it holds 'words', not 'vocabulary'"):
         Vocabulary.load(tmp_path / "t.json")
 
@@ -60,11 +66,11 @@ def saved(name, path):
     if name == "Hugging Face":
         path.write_text(json.dumps(HUGGING_FACE), encoding="utf-8")
     else:
-        TRAINED[name].save(path)
+        trained(name).save(path)
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", [*TRAINED, "Hugging Face"])
+@pytest.mark.parametrize("name", [*KINDS, "Hugging Face"])
 def test_every_truncation_is_one_error(name, tmp_path):
     path = tmp_path / "t.json"
     whole = saved(name, path)
@@ -74,7 +80,7 @@ def test_every_truncation_is_one_error(name, tmp_path):
             load_tokenizer(path)
 
 
-@pytest.mark.parametrize("name", [*TRAINED, "Hugging Face"])
+@pytest.mark.parametrize("name", [*KINDS, "Hugging Face"])
 def test_a_part_that_is_something_else_is_one_error(name, tmp_path):
     """Each entry, and the first of each list, in turn: gone, or of another type."""
     path = tmp_path / "t.json"
@@ -131,13 +137,13 @@ def test_hostile_files_are_one_error(data, what, tmp_path):
 
 
 def test_files_of_gpt2_and_bert(tmp_path):
-    trained, pieces = TRAINED["bpe"], TRAINED["wordpiece"]
+    pairs, pieces = trained("bpe"), trained("wordpiece")
     table, merges, vocabulary = (tmp_path / name for name in ("v.json", "m.txt", "v.txt"))
-    table.write_text(json.dumps(trained.vocabulary.ids), encoding="utf-8")
-    rows = "".join(f"{a} {b}\n" for a, b in trained.merges)
+    table.write_text(json.dumps(pairs.vocabulary.ids), encoding="utf-8")
+    rows = "".join(f"{a} {b}\n" for a, b in pairs.merges)
     merges.write_text(f"#version: 0.2\n{rows}", encoding="utf-8")
     vocabulary.write_text("\n".join(pieces.vocabulary) + "\n", encoding="utf-8", newline="\n")
-    assert BPETokenizer.of_gpt2(table, merges).encode(TEXT) == trained.encode(TEXT)
+    assert BPETokenizer.of_gpt2(table, merges).encode(TEXT) == pairs.encode(TEXT)
     found = WordPieceTokenizer.of_bert(vocabulary).vocabulary
     assert found.content() == pieces.vocabulary.content()
     merges.write_text("a b c\n", encoding="utf-8")

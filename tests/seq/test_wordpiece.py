@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minae.seq import Vocabulary, WordPieceTokenizer
-from minae.seq.wordpiece import basic_words
+from minae.seq.tokenizers.wordpiece import basic_words
 
 SYMBOLS = ["[UNK]", "un", "##aff", "##able", "##a", "a", "中", "!", "u", "##n"]
 

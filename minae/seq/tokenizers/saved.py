@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..io import FormatError, write_file
+from ...io import FormatError, write_file
 
 FORMAT = 1  # the version of what is written here
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..io import FormatError
+from ...io import FormatError
 from . import saved
 from .bpe import BPETokenizer
 from .vocabulary import Vocabulary

@@ -9,10 +9,10 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from .. import kernels
-from ..backend import numpy
+from ... import kernels
+from ...backend import numpy
+from ..text import lines
 from . import saved
-from .text import lines
 from .unicode import NO_SPACE, SPACE, ranges
 from .vocabulary import CONTENT, Vocabulary, each
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from ..backend import numpy
+from ...backend import numpy
+from ..text import lines
 from . import saved
 from .bpe import Cache, learned
-from .text import lines
 from .vocabulary import CONTENT, Vocabulary, each
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
