@@ -8,15 +8,14 @@ of Python's own help. The last tenth is held out. The run folder keeps weights, 
 curves and samples, and ``minae.models.GPT.load(folder)`` gives the model back.
 """
 
-import json
 import sys
+from functools import partial
 
 import minae
 from minae import command, pictures
 from minae.data import load_text
 from minae.models import GPT
 from minae.optim import AdamW, cosine, warmup
-from minae.run import Run
 from minae.seq import (
     BPETokenizer,
     CharacterTokenizer,
@@ -28,16 +27,11 @@ from minae.seq import (
 )
 from minae.train import fit
 
-STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "text", "data_dir", "tokenizer", "symbols",
-                "context", "layers", "features", "heads", "dropout", "dry_run")  # fmt: skip
+OPTIONS = ("text", "tokenizer", "symbols", "context", "layers", "features", "heads", "dropout")
 
 
-def main(options):
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(line):
-        print(line, file=out, flush=True)
-
+def main(options, out):
+    say = partial(print, file=out, flush=True)
     say(f"GPT, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
     text = load_text(options.text, options.data_dir, report=say)
     cut = len(text.content) * 9 // 10
@@ -46,8 +40,7 @@ def main(options):
         train, test = train[:20_000], test[:2_000]
 
     if options.resume:
-        run = Run.open(options.resume)
-        tokenizer = load_tokenizer(run.folder / "tokenizer.json")
+        tokenizer = load_tokenizer(options.resume / "tokenizer.json")
     elif options.tokenizer == "characters":
         tokenizer = CharacterTokenizer.train([text.content])
     else:
@@ -63,19 +56,12 @@ def main(options):
     optimizer = AdamW([{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
                       options.lr, betas=(0.9, 0.99), weight_decay=0.1)
     data = Windows(ids, options.context)
-    steps = 4 if options.dry_run else options.epochs * -(-len(data) // options.batch_size)
+    steps = command.steps(options, len(data))
 
-    settings = {name: getattr(options, name) for name in STARTED_WITH}
-    for name in ("text", "data_dir"):
-        settings[name] = settings[name] and str(settings[name].resolve())
-    config = {"options": settings, "source": text.source, "model": model.config}
-    if options.resume:
-        run.config = config
-    else:
-        name = f"gpt_{text.name}" + ("_dry" if options.dry_run else "")
-        run = Run.create(options.out or command.new_folder(name), config)
-        tokenizer.save(run.folder / "tokenizer.json")
-    say(f"run folder: {run.folder}, {sum(p.size for p in model.parameters()):,} parameters")
+    say(f"{sum(p.size for p in model.parameters()):,} parameters")
+    run = command.begin(options, OPTIONS, f"gpt_{text.name}", say, source=text.source,
+                        model=model.config)
+    tokenizer.save(run.folder / "tokenizer.json")
     fit(model, optimizer, data, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=steps, clip=1.0, out=out,
         schedule=lambda step: options.lr * warmup(step, 100) * cosine(step, steps, 0.05))
@@ -99,8 +85,7 @@ def main(options):
         say(f"no pictures: {error}")
     say(f"{bits:.3f} bits per character on the held-out tenth, {metrics['seconds']:.0f} s:"
         f" see {run.folder}")
-    if options.json:
-        print(json.dumps(metrics))
+    return metrics
 
 
 def write(model, tokenizer, options):

@@ -11,7 +11,6 @@ translations beside their sources and references, the metrics, and pictures of a
 give model and tokenizers back.
 """
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,11 +24,10 @@ from minae.data import load_parallel
 from minae.io import write_file
 from minae.models import Seq2Seq, Transformer, copy_ids
 from minae.optim import Adam, cosine, warmup
-from minae.run import Run
 from minae.train import fit
 
-STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "model", "source", "target", "source_file",
-                "target_file", "tokenizer", "vocabulary", "copy", "width", "dataset", "dry_run")
+OPTIONS = ("model", "source", "target", "source_file", "target_file", "tokenizer", "vocabulary",
+           "copy", "width", "dataset")
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 UNKNOWN, BEGIN, END = 1, 2, 3
 LONGEST = 100  # tokens of a sentence; it is cut after them
@@ -37,12 +35,8 @@ WORDS = seq.WordTokenizer(seq.Vocabulary([]))  # to cut a text into words
 CONVENTION = "sacrebleu's: 13a tokens, case matters, exponential smoothing"
 
 
-def main(options):
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(line):
-        print(line, file=out, flush=True)
-
+def main(options, out):
+    say = partial(print, file=out, flush=True)
     files = both_files(options)
     say(f"translation, {options.model}, minae {minae.__version__} on {minae.xp.__name__},"
         f" seed {options.seed}")
@@ -61,25 +55,14 @@ def main(options):
     model = build(options, coder)
     optimizer = Adam(model.parameters(), options.lr)
 
-    settings = {name: getattr(options, name) for name in STARTED_WITH}
-    if files:
-        settings["source_file"], settings["target_file"] = (str(path.resolve()) for path in files)
-    else:
-        settings["dataset"] = data.name  # what was found, so that a resumed run looks for the same
-    settings["data_dir"] = options.data_dir and str(options.data_dir.resolve())
-    config = {"options": settings, "source": data.origin, "model": model.config}
-    if options.resume:
-        run = Run.open(options.resume)
-        run.config = config  # --epochs and --data-dir may be new
-        if not (run.folder / "checkpoint.npz").exists():
-            say("there is no checkpoint yet: the run begins anew")
-    else:
-        name = f"translate_{data.name}" + ("_dry" if options.dry_run else "")
-        run = Run.create(options.out or command.new_folder(name), config)
-    say(f"run folder: {run.folder}")
-    steps = 4 if options.dry_run else options.epochs * -(-len(pairs) // options.batch_size)
+    if not files:
+        options.dataset = data.name  # what was found, so that a resumed run looks for the same
+    run = command.begin(options, OPTIONS, f"translate_{data.name}", say, source=data.origin,
+                        model=model.config)
+    steps = command.steps(options, len(pairs))
     fit(model, optimizer, pairs, run, epochs=options.epochs, batch_size=options.batch_size,
-        seed=options.seed, steps=steps, schedule=partial(rate, options.lr, steps), out=out)
+        seed=options.seed, steps=steps, out=out, schedule=lambda step:
+        options.lr * warmup(step, steps // 20 + 1) * cosine(step, steps))
 
     model.eval().save(run.folder)
     coder.source.save(run.folder / "source.json")
@@ -115,8 +98,7 @@ def main(options):
         say(f"  {name:<14}{score:6.2f}")
     say(f"perplexity of a test token {metrics['test_perplexity']:.3g}, {right:.1%} of the sentences"
         f" as in the reference, {metrics['seconds']:.0f} s: see {run.folder}")
-    if options.json:
-        print(json.dumps(metrics))
+    return metrics
 
 
 def both_files(options):
@@ -139,11 +121,6 @@ def build(options, coder):
                            heads=4, norm_first=True)
     return Seq2Seq(*sizes, features=options.width // 2, hidden=options.width, dropout=0.2,
                    unknown=UNKNOWN if coder.copy else None)
-
-
-def rate(highest, steps, step):
-    """The learning rate: up in the first twentieth of the steps, then down to 0 by a cosine."""
-    return highest * warmup(step, steps // 20 + 1) * cosine(step, steps)
 
 
 # --- Sentences and ids ---------------------------------------------------------------------------

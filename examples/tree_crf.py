@@ -9,7 +9,6 @@ folder keeps the weights and the vocabulary, the metrics, the parsed test senten
 ``TreeCRF.load(folder)`` and ``seq.Vocabulary.load(folder / "vocabulary.json")`` give it back.
 """
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,18 +23,13 @@ from minae.optim import Adam, cosine, warmup
 from minae.run import Run
 from minae.train import fit
 
-STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "hidden", "trees", "encoding", "longest",
-                "dry_run")
+OPTIONS = ("hidden", "trees", "encoding", "longest")
 SPECIALS = ("<pad>", "<unk>")
 CONVENTION = "unlabeled, of the corpus, spans of one word and of all words left out"
 
 
-def main(options):
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(line):
-        print(line, file=out, flush=True)
-
+def main(options, out):
+    say = partial(print, file=out, flush=True)
     if options.trees and options.data_dir:
         raise ValueError("--data-dir is for the WSJ sample: leave it out beside --trees")
     say(f"tree CRF, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
@@ -57,23 +51,12 @@ def main(options):
     model = TreeCRF(len(vocabulary), hidden=options.hidden)
     optimizer = Adam(model.parameters(), options.lr)
 
-    settings = {name: getattr(options, name) for name in STARTED_WITH}
-    for name in ("trees", "data_dir"):
-        path = getattr(options, name)
-        settings[name] = path and str(path.resolve())
-    config = {"options": settings, "data": data.name, "source": data.source, "model": model.config}
-    if options.resume:
-        run = Run.open(options.resume)
-        run.config = config  # --epochs and --data-dir may be new
-        if not (run.folder / "checkpoint.npz").exists():
-            say("there is no checkpoint yet: the run begins anew")
-    else:
-        name = f"tree_crf_{data.name}" + ("_dry" if options.dry_run else "")
-        run = Run.create(options.out or command.new_folder(name), config)
-    say(f"run folder: {run.folder}")
-    steps = 4 if options.dry_run else options.epochs * -(-len(pairs) // options.batch_size)
+    run = command.begin(options, OPTIONS, f"tree_crf_{data.name}", say, data=data.name,
+                        source=data.source, model=model.config)
+    steps = command.steps(options, len(pairs))
     fit(model, optimizer, pairs, run, epochs=options.epochs, batch_size=options.batch_size,
-        seed=options.seed, steps=steps, schedule=partial(rate, options.lr, steps), out=out)
+        seed=options.seed, steps=steps, out=out, schedule=lambda step:
+        options.lr * warmup(step, steps // 20 + 1) * cosine(step, steps))
 
     model.eval().save(run.folder)
     vocabulary.save(run.folder / "vocabulary.json")
@@ -94,13 +77,7 @@ def main(options):
     for kind, figures in {"tree CRF": found, **others}.items():
         say(f"  {kind:<12}{100 * figures.f1:5.1f}" + " (the limit)" * (kind == "best binary"))
     say(f"{metrics['seconds']:.0f} s: see {run.folder}")
-    if options.json:
-        print(json.dumps(metrics))
-
-
-def rate(highest, steps, step):
-    """The learning rate: up in the first twentieth of the steps, then down to 0 by a cosine."""
-    return highest * warmup(step, steps // 20 + 1) * cosine(step, steps)
+    return metrics
 
 
 def words(tree):

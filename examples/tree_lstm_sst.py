@@ -11,7 +11,6 @@ weights and the vocabulary, the metrics, the test trees with what was predicted,
 back.
 """
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,7 @@ from minae.optim import Adam, cosine, warmup
 from minae.run import Run
 from minae.train import fit
 
-STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "hidden", "cell", "trees", "encoding",
-                "dry_run")
+OPTIONS = ("hidden", "cell", "trees", "encoding")
 SPECIALS = ("<pad>", "<unk>")
 CLASSES, NEUTRAL = 5, 2
 SIGNS = ("--", "-", "0", "+", "++")
@@ -36,12 +34,8 @@ SHADES = ("#e0704a", "#f4c6ac", "#eeeeee", "#b9d6ea", "#5a9fd0")
 CONVENTION = "of whole sentences; binary: neutral ones dropped, positive against negative classes"
 
 
-def main(options):
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(line):
-        print(line, file=out, flush=True)
-
+def main(options, out):
+    say = partial(print, file=out, flush=True)
     if options.trees and options.data_dir:
         raise ValueError("--data-dir is for the Stanford Sentiment Treebank: leave it out beside"
                          " --trees")
@@ -65,23 +59,12 @@ def main(options):
     model = TreeClassifier(len(vocabulary), CLASSES, hidden=options.hidden, arity=arity)
     optimizer = Adam(model.parameters(), options.lr)
 
-    settings = {name: getattr(options, name) for name in STARTED_WITH}
-    for name in ("trees", "data_dir"):
-        path = getattr(options, name)
-        settings[name] = path and str(path.resolve())
-    config = {"options": settings, "data": data.name, "source": data.source, "model": model.config}
-    if options.resume:
-        run = Run.open(options.resume)
-        run.config = config  # --epochs and --data-dir may be new
-        if not (run.folder / "checkpoint.npz").exists():
-            say("there is no checkpoint yet: the run begins anew")
-    else:
-        name = f"tree_lstm_{data.name}" + ("_dry" if options.dry_run else "")
-        run = Run.create(options.out or command.new_folder(name), config)
-    say(f"run folder: {run.folder}")
-    steps = 4 if options.dry_run else options.epochs * -(-len(train) // options.batch_size)
+    run = command.begin(options, OPTIONS, f"tree_lstm_{data.name}", say, data=data.name,
+                        source=data.source, model=model.config)
+    steps = command.steps(options, len(train))
     fit(model, optimizer, parts[0], run, epochs=options.epochs, batch_size=options.batch_size,
-        seed=options.seed, steps=steps, schedule=partial(rate, options.lr, steps), out=out)
+        seed=options.seed, steps=steps, out=out, schedule=lambda step:
+        options.lr * warmup(step, steps // 20 + 1) * cosine(step, steps))
 
     model.eval().save(run.folder)
     vocabulary.save(run.folder / "vocabulary.json")
@@ -112,13 +95,7 @@ def main(options):
     for name, (fine, binary) in found.items():
         say(f"  {name:<16}{fine:>10.1%}{binary:>10.1%}")
     say(f"{metrics['seconds']:.0f} s: see {run.folder}")
-    if options.json:
-        print(json.dumps(metrics))
-
-
-def rate(highest, steps, step):
-    """The learning rate: up in the first twentieth of the steps, then down to 0 by a cosine."""
-    return highest * warmup(step, steps // 20 + 1) * cosine(step, steps)
+    return metrics
 
 
 # --- Trees and arrays ----------------------------------------------------------------------------

@@ -12,8 +12,8 @@ folder keeps weights, tokenizer, metrics, curves, drawn trees and what was writt
 ``minae.models.TreeAutoencoder.load(folder)`` gives the model back.
 """
 
-import json
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from minae import command, nn, pictures
 from minae.data import is_sentence, load_sentences
 from minae.models import RecurrentLM, TreeAutoencoder
 from minae.optim import Adam, cosine
-from minae.run import Run
 from minae.seq import (
     Sequences,
     Tree,
@@ -38,8 +37,7 @@ from minae.seq import (
 )
 from minae.train import fit
 
-STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "sentences", "text", "data_dir", "longest",
-                "cell", "hidden", "samples", "warm_up", "dry_run")  # fmt: skip
+OPTIONS = ("sentences", "text", "longest", "cell", "hidden", "samples", "warm_up")
 SLOWER = 0.2  # the encoder's learning rate: it is not to choose before the decoder knows
 HELD_OUT, BLOCK = 600, 50  # sentences to evaluate, and how many at once
 WRITTEN = 300  # of which the texts are written back
@@ -58,12 +56,8 @@ class Both(nn.Module):
         return loss + rival, {**figures, "lstm_perplexity": beside["perplexity"]}
 
 
-def main(options):
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(line):
-        print(line, file=out, flush=True)
-
+def main(options, out):
+    say = partial(print, file=out, flush=True)
     say(f"tree auto-encoder, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
     data = load_sentences(options.sentences, options.text, options.data_dir,
                           longest=options.longest, report=say,
@@ -76,8 +70,7 @@ def main(options):
         train, test, gold = train[: 4 * options.batch_size], test[:20], gold and gold[:20]
 
     if options.resume:
-        run = Run.open(options.resume)
-        tokenizer = load_tokenizer(run.folder / "tokenizer.json")
+        tokenizer = load_tokenizer(options.resume / "tokenizer.json")
     else:
         tokenizer = WordTokenizer.train(train, split="spaces", least=2, specials=("<unk>",))
     ids, test_ids = ([*map(tokenizer.encode, side)] for side in (train, test))
@@ -90,19 +83,12 @@ def main(options):
     optimizer = Adam([{"params": others}, {"params": model.reader.parameters(),
                                            "lr": SLOWER * options.lr}], options.lr)
     batches = Sequences(ids)
-    steps = 4 if options.dry_run else options.epochs * -(-len(ids) // options.batch_size)
+    steps = command.steps(options, len(ids))
 
-    settings = {name: getattr(options, name) for name in STARTED_WITH}
-    for name in ("text", "data_dir"):
-        settings[name] = settings[name] and str(settings[name].resolve())
-    config = {"options": settings, "source": data.source, "model": model.config}
-    if options.resume:
-        run.config = config
-    else:
-        name = f"trees_{data.name}" + ("_dry" if options.dry_run else "")
-        run = Run.create(options.out or command.new_folder(name), config)
-        tokenizer.save(run.folder / "tokenizer.json")
-    say(f"run folder: {run.folder}, {size_of(model):,} parameters, {size_of(both.rival):,} beside")
+    say(f"{size_of(model):,} parameters, {size_of(both.rival):,} beside")
+    run = command.begin(options, OPTIONS, f"trees_{data.name}", say, source=data.source,
+                        model=model.config)
+    tokenizer.save(run.folder / "tokenizer.json")
     fit(both, optimizer, batches, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=steps, out=out,
         schedule=lambda step: options.lr * cosine(step, steps, 0.05))
@@ -129,8 +115,7 @@ def main(options):
     show(run, trees, gold, written, say)
     report(metrics, say)
     say(f"{metrics['seconds']:.0f} s: see {run.folder}")
-    if options.json:
-        print(json.dumps(metrics))
+    return metrics
 
 
 def rival_of(model):

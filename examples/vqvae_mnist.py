@@ -8,26 +8,21 @@ are drawn by a generator. The run folder keeps the weights, the metrics and four
 ``minae.models.VQVAE.load(folder)`` gives the model back.
 """
 
-import json
 import sys
+from functools import partial
 
 import minae
 from minae import command, pictures
 from minae.data import load_images, pixels
 from minae.models import VQVAE
 from minae.optim import Adam
-from minae.run import Run
 from minae.train import fit
 
-STARTED_WITH = ("epochs", "batch_size", "lr", "seed", "codebook_size", "dataset", "dry_run")
+OPTIONS = ("codebook_size", "dataset")  # of its own, which a resumed run has again
 
 
-def main(options):
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(line):
-        print(line, file=out, flush=True)
-
+def main(options, out):
+    say = partial(print, file=out, flush=True)
     say(f"VQ-VAE, {options.codebook_size} codes, minae {minae.__version__} on {minae.xp.__name__},"
         f" seed {options.seed}")
     data = load_images(options.dataset, options.data_dir, report=say)
@@ -42,19 +37,9 @@ def main(options):
     model = VQVAE(codes=options.codebook_size)
     optimizer = Adam(model.parameters(), options.lr)
 
-    settings = {name: getattr(options, name) for name in STARTED_WITH}
-    settings["dataset"] = data.name  # what was found, so that a resumed run looks for the same
-    settings["data_dir"] = options.data_dir and str(options.data_dir.resolve())
-    config = {"options": settings, "source": data.source, "model": model.config}
-    if options.resume:
-        run = Run.open(options.resume)
-        run.config = config  # --epochs and --data-dir may be new
-        if not (run.folder / "checkpoint.npz").exists():
-            say("there is no checkpoint yet: the run begins anew")
-    else:
-        name = "vqvae_" + data.name + ("_dry" if options.dry_run else "")
-        run = Run.create(options.out or command.new_folder(name), config)
-    say(f"run folder: {run.folder}")
+    options.dataset = data.name  # what was found, so that a resumed run looks for the same
+    run = command.begin(options, OPTIONS, f"vqvae_{data.name}", say, source=data.source,
+                        model=model.config)
     fit(model, optimizer, train, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=4 if options.dry_run else None, out=out)
 
@@ -71,8 +56,7 @@ def main(options):
     say(f"test MSE {metrics['test_mse']:.5f}, perplexity {metrics['perplexity']:.0f} and"
         f" {metrics['active_codes']} active of {options.codebook_size} codes,"
         f" {metrics['seconds']:.0f} s: see {run.folder}")
-    if options.json:
-        print(json.dumps(metrics))
+    return metrics
 
 
 def draw(model, run, test, counts, say):

@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 import errno
 import itertools
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from .debugging import debug
 from .io import FormatError
 from .run import Run
+
+KEPT = ("epochs", "batch_size", "lr", "seed", "data_dir", "dry_run")  # what a resumed run needs
 
 
 def parser(description: str, *, epochs: int, batch_size: int, lr: float) -> argparse.ArgumentParser:
@@ -84,6 +87,35 @@ def new_folder(name: str) -> Path:
     return path
 
 
+def begin(
+    options: argparse.Namespace, own: Iterable[str], name: str, say: Callable[[str], Any],
+    **config: Any,
+) -> Run:
+    """The run of a training command: a new one in ``runs/name``, or ``--out``; or that of
+    ``--resume``, whose config is brought up to date. ``say`` gets a line on it.
+
+    Its config is ``config`` and the ``options``: those of every command, and what the command adds
+    of its ``own``; paths in full.
+    """
+    kept = {each: getattr(options, each) for each in (*KEPT, *own)}
+    kept = {each: str(v.resolve()) if isinstance(v, Path) else v for each, v in kept.items()}
+    if options.resume:
+        run = Run.open(options.resume)
+        run.config = {"options": kept, **config}
+        if not (run.folder / "checkpoint.npz").exists():
+            say("there is no checkpoint yet: the run begins anew")
+    else:
+        where = options.out or new_folder(name + "_dry" * options.dry_run)
+        run = Run.create(where, {"options": kept, **config})
+    say(f"run folder: {run.folder}")
+    return run
+
+
+def steps(options: argparse.Namespace, examples: int) -> int:
+    """How many steps ``--epochs`` of so many ``examples`` take; 4 of a ``--dry-run``."""
+    return 4 if options.dry_run else options.epochs * -(-examples // options.batch_size)
+
+
 def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse.Namespace:
     """With ``--resume``, the options that the run was started with; ``--epochs`` may grow.
 
@@ -109,20 +141,25 @@ def resumed(options: argparse.Namespace, p: argparse.ArgumentParser) -> argparse
     return merged
 
 
-def run(main: Callable[[argparse.Namespace], None], p: argparse.ArgumentParser) -> int:
-    """Parse the options by ``p`` and call ``main`` with them; returns the exit code.
+def run(main: Callable[[argparse.Namespace, Any], Any], p: argparse.ArgumentParser) -> int:
+    """Parse the options by ``p``, and call ``main`` with them and the stream that it may print to;
+    returns the exit code.
 
-    The user's errors become one line, unless ``--debug`` asks for tracebacks.
+    With ``--json``, what ``main`` returns is printed to standard output, and it is to print to
+    standard error. The user's errors become one line, unless ``--debug`` asks for tracebacks.
     """
     options = p.parse_args()
+    out = sys.stderr if options.json else sys.stdout
     try:
         if options.resume:
             options = resumed(options, p)
         if options.debug:
             with debug():
-                main(options)
+                metrics = main(options, out)
         else:
-            main(options)
+            metrics = main(options, out)
+        if options.json:
+            print(json.dumps(metrics))
     except KeyboardInterrupt as stop:
         where = str(stop) or "--resume and the run folder go on from its last checkpoint, if any"
         print(f"\nstopped: {where}", file=sys.stderr)
