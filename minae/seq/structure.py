@@ -85,8 +85,10 @@ class _Structures:
         if type(other) is not type(self) or other.levels != self.levels:
             raise ValueError("kl needs two distributions of one family and one shape")
         parts = chart.marginals(self.cells, levels=self.levels)
-        mean = (parts * ops.where(entries(parts) > 0, other.cells, 0.0)).sum(axis=1)
-        return other.log_partition() - mean - self.entropy()
+        possible = entries(other.cells) > -math.inf
+        mean = (parts * ops.where(possible, other.cells, 0.0)).sum(axis=1)
+        lost = (~possible & (entries(parts) > 0)).any(axis=1)
+        return ops.where(lost, math.inf, other.log_partition() - mean - self.entropy())
 
     def count(self) -> Array:
         """How many structures there are, (batch,) in float64: exact up to 2**53."""

@@ -400,6 +400,18 @@ def test_what_is_forbidden_is_in_no_structure(family, array, numpy):
 
 
 @each_family
+def test_kl_from_what_allows_no_structure_is_infinite(family, array, numpy):
+    case, other = (family(4, np.random.default_rng(8)) for _ in range(2))
+    other.arrays[0][0, 0 if family is Trees else 2] = -math.inf
+    xs = [Tensor(array(a), requires_grad=True) for a in case.arrays]
+    second = family.make(*[array(a) for a in other.arrays])
+    assert not second.count().any()
+    found = family.make(*xs).kl(second)
+    assert numpy(found).tolist() == [math.inf]
+    assert not any(numpy(gradient).any() for gradient in minae.grad(found.sum(), xs))
+
+
+@each_family
 def test_where_nothing_is_possible_gradients_are_0(family, array, numpy):
     case = family(4, np.random.default_rng(8))
     case.arrays[0][0, 0 if family is Trees else 2] = -math.inf
