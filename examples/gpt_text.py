@@ -46,6 +46,7 @@ def main(options, out):
     else:
         tokenizer = BPETokenizer.train([train], options.symbols)
     ids, held_out = tokenizer.encode(train), tokenizer.encode(test)
+    prompt = encoded_prompt(options, tokenizer)
     say(f"{len(tokenizer.vocabulary)} symbols, {len(train) / len(ids):.2f} characters each")
 
     minae.seed(options.seed)
@@ -76,7 +77,7 @@ def main(options, out):
     }  # fmt: skip
     model.save(run.folder)
     run.write("metrics.json", metrics)
-    written = write(model, tokenizer, options)
+    written = [options.prompt + text for text in write(model, tokenizer, prompt)]
     (run.folder / "samples.txt").write_text("\n\n--------\n\n".join(written), encoding="utf-8")
     say(written[0])
     try:
@@ -88,15 +89,26 @@ def main(options, out):
     return metrics
 
 
-def write(model, tokenizer, options):
-    """Four continuations of the prompt, at the temperature 0.8."""
-    prompt = tokenizer.encode(options.prompt)
+def encoded_prompt(options, tokenizer):
+    """The ids of the prompt. It is read before training, so that what is wrong is told at once."""
+    try:
+        ids = tokenizer.encode(options.prompt)
+    except KeyError as error:
+        raise ValueError(f"--prompt: {error.args[0]}") from error
+    if not 0 < len(ids) < options.context:
+        raise ValueError(f"--prompt must be 1 token or more, fewer than --context"
+                         f" {options.context}: it has {len(ids)}")
+    return ids
+
+
+def write(model, tokenizer, prompt):
+    """Four continuations of the ``prompt``, at the temperature 0.8."""
     rows = minae.xp.array([prompt] * 4)
     with minae.no_grad():
         state = model.start(rows[:, :-1])
         length = model.context - len(prompt)
         drawn = sample(model.step, state, rows[:, -1], length=length, temperature=0.8)
-    return [options.prompt + tokenizer.decode(row) for row in drawn.tokens.tolist()]
+    return [*map(tokenizer.decode, drawn.tokens.tolist())]
 
 
 if __name__ == "__main__":

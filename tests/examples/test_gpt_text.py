@@ -64,8 +64,12 @@ def test_it_leaves_a_run_folder_which_goes_on(text, tmp_path):
         (["--heads", 3], "3 heads do not divide"),
         (["--dropout", 2], "dropout"),
         (["--context", 4000], "are no window"),
+        (["--prompt", ""], "it has 0"),
+        (["--prompt", "x" * 99], "fewer than --context 16"),
+        (["--tokenizer", "characters", "--prompt", "?"], "--prompt: '?' is not in the vocabulary"),
     ],
 )
 def test_errors_are_one_line(text, tmp_path, options, message):
     code, _, err = run("--text", text, *SMALL, "--out", tmp_path / "run", *options)
     assert code == 2 and message in err and err.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "run").exists()  # it is told before training
