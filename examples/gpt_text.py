@@ -16,6 +16,7 @@ from minae import command, pictures
 from minae.data import load_text
 from minae.models import GPT
 from minae.optim import AdamW, cosine, warmup
+from minae.run import Run
 from minae.seq import (
     BPETokenizer,
     CharacterTokenizer,
@@ -34,6 +35,10 @@ def main(options, out):
     say = partial(print, file=out, flush=True)
     say(f"GPT, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
     text = load_text(options.text, options.data_dir, report=say)
+    started = options.resume and Run.open(options.resume).config.get("data")
+    if started and started != text.name:
+        raise ValueError(f"{options.resume} was trained on {started}, which is not at hand: give"
+                         " its folder with --data-dir")
     cut = len(text.content) * 9 // 10
     train, test = text.content[:cut], text.content[cut:]
     if options.dry_run:
@@ -60,8 +65,8 @@ def main(options, out):
     steps = command.steps(options, len(data))
 
     say(f"{sum(p.size for p in model.parameters()):,} parameters")
-    run = command.begin(options, OPTIONS, f"gpt_{text.name}", say, source=text.source,
-                        model=model.config)
+    run = command.begin(options, OPTIONS, f"gpt_{text.name}", say, data=text.name,
+                        source=text.source, model=model.config)
     tokenizer.save(run.folder / "tokenizer.json")
     fit(model, optimizer, data, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=steps, clip=1.0, out=out,

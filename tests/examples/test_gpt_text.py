@@ -73,3 +73,16 @@ def test_errors_are_one_line(text, tmp_path, options, message):
     code, _, err = run("--text", text, *SMALL, "--out", tmp_path / "run", *options)
     assert code == 2 and message in err and err.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "run").exists()  # it is told before training
+
+
+def test_a_resumed_run_never_takes_another_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINAE_DATA", str(tmp_path))
+    shakespeare = tmp_path / "tinyshakespeare" / "input.txt"
+    shakespeare.parent.mkdir()
+    shakespeare.write_text("To be, or not to be.\n" * 60, encoding="utf-8")
+    folder = tmp_path / "run"
+    assert run(*SMALL, "--out", folder)[0] == 0
+    (folder / "checkpoint.npz").unlink()  # as if it had been stopped before the first one
+    shakespeare.unlink()
+    code, _, err = run("--resume", folder)
+    assert code == 2 and "was trained on tinyshakespeare, which is not at hand" in err
