@@ -19,7 +19,7 @@ from ..ops import gelu, gelu_tanh, relu, tanh
 from ..random import integer_noise, normal, uniform_noise
 from .hugging_face import expect_config, heads_of, read_weights, renamed, without_copies
 from .saving import Saved, unseeded
-from .tokens import NOTHING, embedded, loss_of, read_tokens, soft
+from .tokens import NOTHING, embedded, loss_of, read_ids, read_tokens
 
 EPS = 1e-12  # of the norms
 
@@ -72,9 +72,7 @@ def mask_tokens(
         raise ValueError(f"mask and special tokens must be in [0, {vocabulary})")
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
-    ids, real = read_tokens(tokens, vocabulary)
-    if soft(ids):
-        raise TypeError(expect("ids (batch, time)", ids, why="vectors cannot be masked"))
+    ids, real = read_ids(tokens, vocabulary)
     candidates = xp.ones(ids.shape, bool) if real is None else real.copy()
     for token in special:
         candidates &= ids != token

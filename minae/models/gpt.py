@@ -21,7 +21,7 @@ from ..ops import gelu_tanh
 from ..random import normal
 from .hugging_face import expect_config, heads_of, read_weights, renamed, without_copies
 from .saving import Saved, unseeded
-from .tokens import embedded, labels_of, loss_of, read_last, read_tokens, soft
+from .tokens import embedded, labels_of, loss_of, read_ids, read_last, read_tokens
 
 NAMES = (  # Hugging Face's names, and ours
     (r"^transformer\.", ""),
@@ -82,9 +82,7 @@ class GPT(Saved):
         ``tokens`` (batch, time + 1) are an array or a ``seq.Padded``, of which padding does not
         count.
         """
-        ids, mask = read_tokens(tokens, self.vocabulary, self.context + 1, least=2)
-        if soft(ids):
-            raise TypeError(expect("ids (batch, time + 1)", ids, why="a loss needs integers"))
+        ids, mask = read_ids(tokens, self.vocabulary, self.context + 1, least=2)
         return loss_of(self._logits(self._read(ids[:, :-1])), labels_of(ids, mask))
 
     @no_grad()

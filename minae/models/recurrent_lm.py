@@ -12,7 +12,7 @@ from ..engine import entries
 from ..functional import cross_entropy
 from ..nn import LSTM, Embedding, Linear
 from .saving import Saved
-from .tokens import embedded, read_last, read_tokens
+from .tokens import embedded, read_ids, read_last
 
 
 class RecurrentLM(Saved):
@@ -33,7 +33,7 @@ class RecurrentLM(Saved):
 
     def forward(self, text: Any) -> Any:
         """log p of each sentence of ``text`` (batch, words), an array or a ``seq.Padded``."""
-        ids, mask = read_tokens(text, self.vocabulary, None, "words")
+        ids, mask = read_ids(text, self.vocabulary, None, "words")
         end = xp.full((len(ids), 1), self.vocabulary)
         real = xp.ones(ids.shape, bool) if mask is None else mask
         ids = xp.where(real, ids, self.vocabulary)
@@ -46,7 +46,7 @@ class RecurrentLM(Saved):
 
     def loss(self, text: Any) -> tuple[Any, dict[str, Any]]:
         """What to minimise, the mean of ``-log p`` of words and ends, and the perplexity."""
-        ids, mask = read_tokens(text, self.vocabulary, None, "words")
+        ids, mask = read_ids(text, self.vocabulary, None, "words")
         count = ids.size if mask is None else mask.sum()
         loss = -self(text).sum() / asarray(count + len(ids)).astype(self.output.weight.dtype)
         return loss, {"perplexity": xp.exp(entries(loss))}

@@ -21,7 +21,16 @@ from ..faults import check
 from ..functional import cross_entropy, linear, log_sigmoid
 from ..nn import GRU, LSTM, Dropout, Embedding, Linear
 from .saving import Saved
-from .tokens import NOTHING, embedded, labels_of, loss_of, read_last, read_tokens, soft
+from .tokens import (
+    NOTHING,
+    embedded,
+    labels_of,
+    loss_of,
+    read_ids,
+    read_last,
+    read_tokens,
+    soft,
+)
 
 CELLS = {"LSTM": LSTM, "GRU": GRU}
 
@@ -104,9 +113,7 @@ class Seq2Seq(Saved):
         with another. With ``copies`` (see above), a target token may be one of them.
         """
         reading = self.start(source, copies)
-        ids, real = read_tokens(target, self._width(reading), None, "target tokens", least=2)
-        if soft(ids):
-            raise TypeError(expect("ids (batch, time + 1)", ids, why="a loss needs integers"))
+        ids, real = read_ids(target, self._width(reading), None, "target tokens", least=2)
         written, labels = self._write(ids[:, :-1], reading), labels_of(ids, real)
         if reading.copies is None:
             return loss_of(written.logits, labels)
@@ -147,7 +154,7 @@ class Seq2Seq(Saved):
             raise ValueError("copies= go with a model that has unknown=, and with no other")
         if copies is not None:
             longest = self.targets + ids.shape[1]
-            copies, _ = read_tokens(copies, longest, None, "copies")
+            copies, _ = read_ids(copies, longest, None, "copies")
             if copies.shape != ids.shape[:2]:
                 raise ValueError(expect(f"copies {list(ids.shape[:2])}, like the source", copies))
         x = self.dropout(embedded(self.source, ids))

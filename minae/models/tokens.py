@@ -41,6 +41,16 @@ def read_tokens(
     return ids, mask
 
 
+def read_ids(
+    tokens: Any, vocabulary: int, longest: int | None = None, name: str = "tokens", least: int = 1
+) -> tuple[Array, Array | None]:
+    """As ``read_tokens``, of ids alone. Raises TypeError for vectors."""
+    ids, mask = read_tokens(tokens, vocabulary, longest, name, least)
+    if soft(ids):
+        raise TypeError(expect(f"ids of {name} (batch, time)", ids, why="vectors are no ids"))
+    return ids, mask
+
+
 def read_last(tokens: Any, vocabulary: int) -> Any:
     """The last tokens (rows,), as sequences of one step."""
     if soft(tokens):

@@ -15,7 +15,7 @@ from ..nn import Dropout, Embedding, TransformerDecoder, TransformerEncoder
 from ..random import normal
 from ..tensor import Tensor
 from .saving import Saved
-from .tokens import embedded, labels_of, loss_of, read_last, read_tokens, soft
+from .tokens import embedded, labels_of, loss_of, read_ids, read_last, read_tokens
 
 
 class Reading(NamedTuple):
@@ -86,9 +86,7 @@ class Transformer(Saved):
         with another. ``label_smoothing`` is that of ``cross_entropy``; the perplexity is without.
         """
         context, mask = self._encode(source)
-        ids, real = read_tokens(target, self.targets, self.context + 1, "target tokens", least=2)
-        if soft(ids):
-            raise TypeError(expect("ids (batch, time + 1)", ids, why="a loss needs integers"))
+        ids, real = read_ids(target, self.targets, self.context + 1, "target tokens", least=2)
         logits = self._decode(ids[:, :-1], context, mask)
         return loss_of(logits, labels_of(ids, real), label_smoothing)
 

@@ -57,7 +57,7 @@ from ..seq import (
 )
 from ..tensor import Tensor
 from .saving import Saved
-from .tokens import embedded, read_tokens
+from .tokens import embedded, read_ids
 
 
 class Bounds(NamedTuple):
@@ -368,7 +368,7 @@ class TreeAutoencoder(Saved):
         return [texts[row * candidates + choice] for row, choice in enumerate(chosen.tolist())]
 
     def _read(self, text: Any) -> tuple[Array, Array]:
-        ids, mask = read_tokens(text, self.vocabulary, None, "words")
+        ids, mask = read_ids(text, self.vocabulary, None, "words")
         lengths = xp.full(len(ids), ids.shape[1]) if mask is None else mask.sum(axis=1)
         return ids, lengths
 

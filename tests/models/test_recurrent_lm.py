@@ -42,6 +42,11 @@ def test_steps_and_padding_change_nothing(model, array, numpy, pad):
     assert float(figures["perplexity"]) == pytest.approx(np.exp(loss.item()))
 
 
+def test_vectors_are_refused(model, array):
+    with pytest.raises(TypeError, match=r"vectors are no ids\n  Expect: ids of words"):
+        model(array(np.eye(2)[[[0, 1]]]))
+
+
 def test_it_learns(model, learn, pad):
     text = pad([[1, 0, 1, 0], [1, 0], [1, 0, 1]])
     first, last = learn(model, lambda: model.loss(text), 40)

@@ -241,6 +241,8 @@ def test_what_cannot_be_is_refused(array, pad):
     model = made()
     with pytest.raises(ValueError, match="one word or more"):
         model.loss(pad([[1, 2], []]))
+    with pytest.raises(TypeError, match="vectors are no ids"):
+        model.loss(array(np.eye(model.vocabulary)[None]))
     with pytest.raises(ValueError, match=r"spans \(\.\.\., 1, 2, 2\)"):
         model.log_joint(array(np.array([[1, 2]])), array(np.ones((1, 3, 3), bool)))
     with pytest.raises(ValueError, match="2 n - 1 actions"):
