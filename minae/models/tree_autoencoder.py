@@ -337,7 +337,9 @@ class TreeAutoencoder(Saved):
         self, count: int = 1, *, longest: int = 30, rng: Any = None
     ) -> tuple[list[list[int]], list[list[int]]]:
         """``count`` texts of up to ``longest`` words, as ids, and the actions of their trees: both
-        drawn by ``rng``."""
+        drawn by ``rng``. Raises ValueError for a count or a length below 1."""
+        if min(count, longest) < 1:
+            raise ValueError(f"impossible {count=}, {longest=}")
         taken, texts = self.writer.write(numpy.full(count, longest), None, rng)
         return texts, [row[: 2 * len(text) - 1] for row, text in zip(taken.tolist(), texts)]
 
@@ -352,8 +354,10 @@ class TreeAutoencoder(Saved):
         Of some ``candidates``, whose words are drawn by ``rng`` as they come, one is taken with the
         probability that its actions then have: the more there are, the closer to p(x | z). If
         ``likely``, it is the one with the highest p(x, z). Raises ValueError for actions that make
-        no such tree.
+        no such tree, and for less than one candidate.
         """
+        if candidates < 1:
+            raise ValueError(f"impossible {candidates=}")
         actions, lengths = numpy.asarray(asnumpy(actions)), numpy.asarray(asnumpy(lengths))
         walked(actions, lengths)  # which knows what is wrong with them
         actions, most = actions.repeat(candidates, axis=0), lengths.repeat(candidates)

@@ -251,6 +251,11 @@ def test_what_cannot_be_is_refused(array, pad):
         model.write_along(np.array([[SHIFT, SHIFT]]), [2])
     with pytest.raises(ValueError, match="REDUCE is not possible"):
         model.write_along(np.array([[SHIFT, REDUCE, SHIFT]]), [2])
+    for wrong in ({"count": 0}, {"longest": 0}):
+        with pytest.raises(ValueError, match="impossible count="):
+            model.write(**wrong)
+    with pytest.raises(ValueError, match="impossible candidates=0"):
+        model.write_along(np.array([[SHIFT, SHIFT, REDUCE]]), [2], candidates=0)
     for wrong in ({"vocabulary": 0}, {"samples": 1}, {"warm_up": 0}):
         with pytest.raises(ValueError, match="impossible"):
             made(**wrong)
