@@ -22,7 +22,7 @@ SMALL = 1 << 18  # multiplications that are not worth a second thread
 
 def lstm(projected: Any, weight: Any, hidden: Any, cell: Any, gates: Any = None) -> Any:
     """See ``reference.lstm``."""
-    if not _suit(projected, weight, hidden, cell):
+    if not (_suit(projected, weight, hidden, cell) and _alike(gates, projected)):
         return definition.lstm(projected, weight, hidden, cell, gates)
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     out = np.empty((steps, batch, 2 * size), projected.dtype)
@@ -36,7 +36,7 @@ def lstm_gradient(
     g: Any, projected: Any, weight: Any, hidden: Any, cell: Any, out: Any, gates: Any = None
 ) -> tuple[Any, Any, Any, Any]:
     """See ``reference.lstm_gradient``."""
-    if not _suit(projected, weight, hidden, cell, g, out):
+    if not (_suit(projected, weight, hidden, cell, g, out) and _alike(gates, projected)):
         return definition.lstm_gradient(g, projected, weight, hidden, cell, out, gates)
     (steps, batch, _), size = projected.shape, hidden.shape[1]
     before = np.concatenate([hidden[None], out[:-1, :, :size]]).reshape(-1, size)
@@ -62,6 +62,14 @@ def _suit(projected: Any, weight: Any, hidden: Any, cell: Any, *outs: Any) -> bo
     return projected.dtype in (np.float32, np.float64) and projected.size > 0 and all(
         isinstance(x, np.ndarray) and x.dtype == projected.dtype and x.shape == shape
         for x, shape in zip((projected, weight, hidden, cell, *outs), shapes)
+    )  # fmt: skip
+
+
+def _alike(gates: Any, projected: Any) -> bool:
+    """Whether there are no gates, or they lie in memory as the kernels write and read them."""
+    return gates is None or (
+        gates.dtype == projected.dtype and gates.shape == projected.shape
+        and gates.flags.c_contiguous
     )  # fmt: skip
 
 

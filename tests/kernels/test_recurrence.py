@@ -107,6 +107,30 @@ def test_what_no_kernel_is_compiled_for_goes_to_the_reference(fast):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("make", [
+    lambda x: np.empty(x.shape[::-1], x.dtype).T, lambda x: np.empty(x.shape, "f8"),
+])  # fmt: skip
+def test_gates_are_kept_in_any_array_like_the_inputs(fast, make):
+    g, *arrays = draw(5, 3, 2, 5, "f4")
+    want, gates = np.empty_like(arrays[0]), make(arrays[0])
+    out = reference.lstm(*arrays, want)
+    close([fast.lstm(*arrays, gates)], [out], "f4", 40)
+    np.testing.assert_allclose(gates, want, rtol=1e-5)
+    found, expected = (form.lstm_gradient(g, *arrays, out, kept)
+                       for form, kept in ((fast, gates), (reference, want)))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_gates_of_another_shape_are_refused(fast):
+    g, *arrays = draw(5, 3, 2, 5, "f4")
+    small = np.empty((1, 2, 3), "f4")
+    with pytest.raises(ValueError):
+        fast.lstm(*arrays, small)
+    with pytest.raises((ValueError, IndexError)):
+        fast.lstm_gradient(g, *arrays, fast.lstm(*arrays), small)
+
+
 def test_what_does_not_fit_is_an_error_as_in_the_reference(fast):
     _, projected, weight, hidden, cell = draw(5, 3, 2, 5, "f4")
     for arrays in [
