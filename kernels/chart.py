@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from minae.backend import expect
+
 from . import reference
 from .compiler import associative, inline, kernel
 from .levels import Level
@@ -32,7 +34,7 @@ def chart_total(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
         total, best = _total[x.dtype], kind == "max"
         return _each(x, (), lambda chart, b: total(chart, *table, best))
     if kind in ("expectation", "entropy"):
-        values = finite(x) if kind == "entropy" else semiring.values
+        values = finite(x) if kind == "entropy" else _shaped(semiring.values, x.shape)
         mean, entropy = _mean[x.dtype], kind == "entropy"
         return _each(x, (), lambda chart, b: mean(chart, *table, _double(values[b]), entropy))
     return reference.chart_total(x, levels, semiring)
@@ -48,11 +50,12 @@ def chart_parts(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
         best = _best[x.dtype]
         return _each(x, row, lambda chart, b: best(chart, *table))
     if kind == "expectation":
-        covariance, values = _covariance[x.dtype], semiring.values
+        covariance, values = _covariance[x.dtype], _shaped(semiring.values, x.shape)
         return _each(x, row, lambda chart, b: covariance(chart, *table, _double(values[b])))
     if kind == "sample":
-        draw, uniforms = _draw[x.dtype], semiring.uniforms
-        rows = _each(x, (len(uniforms), *row),
+        draw, count = _draw[x.dtype], len(semiring.uniforms)
+        uniforms = _shaped(semiring.uniforms, (count, len(x), len(table[0])))
+        rows = _each(x, (count, *row),
                      lambda chart, b: draw(chart, *table, _double(uniforms[:, b])))  # fmt: skip
         return rows.swapaxes(0, 1)
     return reference.chart_parts(x, levels, semiring)
@@ -67,6 +70,13 @@ def _each(x: Any, shape: tuple[int, ...], function: Any) -> Any:
 
     share(work, len(x))
     return out
+
+
+def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """The array, checked: the kernels look for no bounds."""
+    if array.shape != shape:
+        raise ValueError(expect(f"an array {list(shape)} in the semiring", array))
+    return array
 
 
 def _double(values: Any) -> Any:

@@ -77,6 +77,18 @@ def test_the_ends_of_the_uniforms_draw_what_is_possible(fast, uniform):
             np.testing.assert_array_equal(parts[:, :-1].any(axis=1), exists)
 
 
+def test_what_a_semiring_holds_must_fit_the_chart(fast):
+    chart = next(charts("float64"))
+    cells, levels = chart.cells, chart.levels
+    for module in (fast, reference):
+        for values in (cells[:, :-1], cells[:-1]):
+            for function in (module.chart_total, module.chart_parts):
+                with pytest.raises(ValueError):
+                    function(cells, levels, semirings.Expectation(values))
+        with pytest.raises(ValueError):
+            module.chart_parts(cells, levels, semirings.Sample(np.zeros((2, len(cells), 5))))
+
+
 def test_any_layout_and_other_dtypes(fast):
     chart = next(charts("float64"))
     wanted = reference.chart_parts(chart.cells, chart.levels, semirings.Log())
