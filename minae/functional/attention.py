@@ -26,7 +26,8 @@ def attention(
     with which a weight is dropped. Returns (..., queries, out). Raises TypeError for a mask that is
     not boolean, ValueError where the shapes do not fit.
     """
-    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+    flat = min(len(x.shape) for x in (query, key, value)) < 2
+    if flat or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         wanted = "query (..., queries, n), key (..., keys, n), value (..., keys, out)"
         raise ValueError(expect(wanted, query, key, value))
     queries, keys = query.shape[-2], key.shape[-2]

@@ -114,6 +114,8 @@ def test_what_does_not_fit_is_refused(array):
         layer(x, x, causal=True)
     with pytest.raises(ValueError, match=r"Expect: query \(\.\.\., queries, n\)"):
         minae.attention(x, x[..., :4], x)
+    with pytest.raises(ValueError, match=r"Expect: query \(\.\.\., queries, n\)"):
+        minae.attention(x[0, 0], x[0, 0], x[0, 0])
 
 
 # --- Relative positions --------------------------------------------------------------------------
