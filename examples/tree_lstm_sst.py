@@ -92,8 +92,9 @@ def main(options, out):
     draw(run, test, marked, say)
     say(f"test accuracy {CONVENTION}:")
     say(f"  {'':<16}{'5 classes':>10}{'binary':>10}")
-    for name, (fine, binary) in found.items():
-        say(f"  {name:<16}{fine:>10.1%}{binary:>10.1%}")
+    for name, shares in found.items():
+        fine, binary = ("none" if share is None else f"{share:.1%}" for share in shares)
+        say(f"  {name:<16}{fine:>10}{binary:>10}")
     say(f"{metrics['seconds']:.0f} s: see {run.folder}")
     return metrics
 
@@ -136,11 +137,12 @@ def probabilities(model, data, size=100):
 
 
 def accuracy(p, gold):
-    """Of five classes, and of two."""
+    """Of five classes, and of two: None, where all sentences are neutral."""
     clear = gold != NEUTRAL
     positive = p[:, NEUTRAL + 1 :].sum(axis=1) > p[:, :NEUTRAL].sum(axis=1)
     right = positive == (gold > NEUTRAL)
-    return float((p.argmax(axis=1) == gold).mean()), float(right[clear].mean())
+    binary = float(right[clear].mean()) if clear.any() else None
+    return float((p.argmax(axis=1) == gold).mean()), binary
 
 
 def bag_of_words(train, test, seed, epochs=10, size=64):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import runpy
 import sys
 from collections import Counter
@@ -91,6 +92,15 @@ def test_a_stopped_run_resumes_to_the_same_weights(finished, trees, tmp_path):
     first, second = ((folder / "weights.npz").read_bytes()
                      for folder in (finished[0], tmp_path / "cut"))
     assert first == second
+
+
+def test_neutral_sentences_alone_have_no_binary_accuracy(tmp_path):
+    (tmp_path / "neutral").write_text("(2 (2 so) (1 what))\n" * 20)
+    code, out, errors = run(*FAST, "--trees", tmp_path / "neutral", "--out", tmp_path / "run",
+                            "--json")
+    assert code == 0, errors
+    assert json.loads(out)["test_binary_bag_of_words"] is None
+    assert re.search("bag of words +100.0% +none", errors)
 
 
 @pytest.mark.parametrize("options, message", [
