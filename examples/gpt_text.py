@@ -82,7 +82,7 @@ def main(options, out):
     }  # fmt: skip
     model.save(run.folder)
     run.write("metrics.json", metrics)
-    written = [options.prompt + text for text in write(model, tokenizer, prompt)]
+    written = [options.prompt + more for more in write(model, tokenizer, prompt)]
     (run.folder / "samples.txt").write_text("\n\n--------\n\n".join(written), encoding="utf-8")
     say(written[0])
     try:
