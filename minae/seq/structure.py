@@ -82,7 +82,8 @@ class _Structures:
 
         inf where a structure that has probability here is impossible there.
         """
-        if type(other) is not type(self) or other.levels != self.levels:
+        same = type(other) is type(self) and other.levels == self.levels
+        if not same or other.cells.shape != self.cells.shape:
             raise ValueError("kl needs two distributions of one family and one shape")
         parts = chart.marginals(self.cells, levels=self.levels)
         possible = entries(other.cells) > -math.inf
@@ -211,10 +212,8 @@ class LinearChain(_Structures):
         emissions = _possible((t < long)[:, :, None], emissions, "an emission")
         within = (t[1:] < long)[:, :, None, None] if not self.shared else xp.ones(1, bool)
         transitions = _possible(within, transitions, "a transition")
-        last = (t == long - 1)[:, :, None]
-        ends = _constant(xp.broadcast_to(last, self.shape), emissions)
-        if end is not None:
-            ends = ends + _row(end, labels)
+        end = xp.zeros(labels, emissions.dtype) if end is None else _row(end, labels)
+        ends = _possible((t == long - 1)[:, :, None], end, "an end")
         nothing = _constant(xp.ones((batch, 1), bool), emissions)
         count, moves = time * labels, math.prod(each[2:] if self.shared else each[1:])
         if self.shared:

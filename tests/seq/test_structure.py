@@ -361,6 +361,9 @@ def test_kl(family, array, numpy):
     )
     with pytest.raises(ValueError, match="one family and one shape"):
         found.kl(family.make(*[array(a) for a in family(3, rng).arrays]))
+    two = [np.repeat(a, 2, axis=0) if a.ndim > 1 else a for a in case.arrays]
+    with pytest.raises(ValueError, match="one family and one shape"):
+        found.kl(family.make(*map(array, two)))
 
 
 # --- Constraints, and numbers at the edge -----------------------------------------------------
@@ -458,6 +461,9 @@ def test_what_is_wrong_is_named(array):
     for e, t, what in [(np.nan, 0, "an emission"), (0, np.inf, "a transition")]:
         with pytest.raises(ValueError, match=f"the score of {what} is NaN"):
             LinearChain(array(emissions + e), array(transitions + t))
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="the score of an end is NaN"):
+            LinearChain(array(emissions), array(transitions), end=array([0, 0, bad, 0]))
     for shape in [(2, 3), (2, 3, 4), (2, 2, 3, 3)]:
         with pytest.raises(ValueError, match=r"Expect: scores \(batch, n, n\)"):
             BinaryTrees(array(np.zeros(shape)))
