@@ -112,7 +112,7 @@ def begin(
 
 
 def steps(options: argparse.Namespace, examples: int) -> int:
-    """How many steps ``--epochs`` of so many ``examples`` take; 4 of a ``--dry-run``."""
+    """How many steps the ``options`` ask for, of so many ``examples``: 4 of a ``--dry-run``."""
     return 4 if options.dry_run else options.epochs * -(-examples // options.batch_size)
 
 
