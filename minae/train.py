@@ -86,11 +86,15 @@ def fit(
 def _stream(data: Any, size: int, seed: int, done: int) -> Iterator[tuple[int, int, Any]]:
     """The batches after the first ``done``, each with its epoch and its size, without end."""
     of = getattr(data, "batches", None) or functools.partial(batches, data)
+    each = math.ceil(len(data) / size)
     while True:
-        epoch, start = divmod(done, math.ceil(len(data) / size))
+        epoch, start = divmod(done, each)
         for number, batch in enumerate(of(size, seed=seed, epoch=epoch, start=start), start):
             yield epoch, min(size, len(data) - number * size), batch
             done += 1
+        if done != (epoch + 1) * each:
+            raise ValueError(f"an epoch of {len(data)} {getattr(data, 'unit', 'examples')} is {each}"
+                             f" batches of {size}; batches() gave {done - epoch * each}")
 
 
 def _step(

@@ -263,6 +263,20 @@ def test_data_that_cannot_be_trained_on(tmp_path, images, error, message):
         fit(model, Adam(model.parameters()), images, run, **SETTINGS, out=io.StringIO())
 
 
+def test_data_of_fewer_batches_than_its_length_promises(tmp_path):
+    class Short:
+        def __len__(self):
+            return 50
+
+        def batches(self, size, *, seed, epoch, start):
+            return iter([minae.xp.zeros((2, 16))][start:])
+
+    model = AutoEncoder()
+    with pytest.raises(ValueError, match=r"of 50 examples is 4 batches of 16; batches\(\) gave 1"):
+        fit(model, Adam(model.parameters()), Short(), Run.create(tmp_path / "run", {}), **SETTINGS,
+            out=io.StringIO())
+
+
 # --- The folder ----------------------------------------------------------------------------------
 
 
