@@ -93,8 +93,9 @@ def _stream(data: Any, size: int, seed: int, done: int) -> Iterator[tuple[int, i
             yield epoch, min(size, len(data) - number * size), batch
             done += 1
         if done != (epoch + 1) * each:
-            raise ValueError(f"an epoch of {len(data)} {getattr(data, 'unit', 'examples')} is {each}"
-                             f" batches of {size}; batches() gave {done - epoch * each}")
+            unit, given = getattr(data, "unit", "examples"), done - epoch * each
+            raise ValueError(f"an epoch of {len(data)} {unit} is {each} batches of {size};"
+                             f" batches() gave {given}")
 
 
 def _step(
