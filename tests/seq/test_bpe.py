@@ -2,6 +2,7 @@
 
 import random
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -54,6 +55,16 @@ def test_a_word_of_half_a_million_signs_is_no_trouble(tokenizer):
     for text in ("a" * 500_000, "".join(chance.choices("lowers", k=100_000))):
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text and len(tokenizer._cache) < 1000
+
+
+def test_pieces_are_found_without_memory_for_each_sign():
+    text = "!" * 100_000
+    tracemalloc.start()
+    try:
+        assert pattern().findall(text) == [text]
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_cache_does_not_grow_without_end(monkeypatch):

@@ -1,5 +1,7 @@
 """Words by the two conventions."""
 
+import tracemalloc
+
 import pytest
 
 from minae.seq import WordTokenizer
@@ -14,6 +16,17 @@ def test_the_two_conventions():
     assert WordTokenizer.train([TEXT], split="spaces").words(TEXT) == TEXT.split()
     with pytest.raises(ValueError, match="split must be 'spaces' or 'words'; got 'lines'"):
         WordTokenizer.train([TEXT], split="lines")
+
+
+@pytest.mark.parametrize("sign", ["!", "é"])
+def test_words_are_found_without_memory_for_each_sign(sign):
+    words, text = WordTokenizer.train([]).words, sign * 100_000
+    tracemalloc.start()
+    try:
+        assert words(text) == [text]
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 def test_words_and_what_is_unknown():

@@ -28,13 +28,14 @@ def pattern() -> re.Pattern[str]:
     r"""GPT-2's pieces of text, which no symbol crosses.
 
     With \p{L} and \p{N}, which Python's ``re`` lacks: ``'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|
-    ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+``.
+    ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+``. A group is repeated by ``++``: by ``+``, it would take 100
+    bytes for each character.
     """
     numbers = ranges("Nl", "No")
     return re.compile(
         r" ?[A-Za-z]++(?![^\x00-\x7f])"  # most words of English, fast; the next but one has all
         r"|'(?:[stmd]|re|ve|ll)"
-        rf"| ?(?:[^\W\d_{numbers}]+|[\d{numbers}]+|(?:[^\w\s]|[_\x1c-\x1f])+)"
+        rf"| ?(?:[^\W\d_{numbers}]+|[\d{numbers}]+|(?:[^\w\s]|[_\x1c-\x1f])++)"
         rf"|{SPACE}+(?!{NO_SPACE})|{SPACE}+"
     )
 

@@ -27,8 +27,8 @@ def pattern(split: str) -> re.Pattern[str]:
     more = ranges("Mn", "Mc", "Me", "Pc") + r"\u24b6-\u24e9\U0001f130-\U0001f149\u200c\u200d"
     more += r"\U0001f150-\U0001f169\U0001f170-\U0001f189"
     less = ranges("No")
-    word = rf"(?:[^\W{less}]|[{more}])+"
-    other = rf"(?:[^\w\s{more}]|[{less}\x1c-\x1f])+"
+    word = rf"(?:[^\W{less}]|[{more}])++"  # with + alone, a character would take 100 bytes
+    other = rf"(?:[^\w\s{more}]|[{less}\x1c-\x1f])++"
     return re.compile(rf"[A-Za-z0-9_]++(?![^\x00-\x7f])|{word}|{other}")  # the first: fast
 
 
