@@ -60,7 +60,8 @@ def sample(
     The log-probabilities are those under the distribution that was drawn from, with all of this
     done to it. Where the model is recorded, they are too, so that ``reinforce`` can learn from
     them; elsewhere, write ``with minae.no_grad()``. Raises ValueError for options out of range,
-    FloatingPointError where the largest logit of a row is not finite.
+    FloatingPointError where the largest logit of a row is not finite, or too large for its dtype
+    once it is divided.
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be positive, got {temperature}; for 0, use greedy()")
@@ -69,9 +70,11 @@ def sample(
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be in (0, 1], got {top_p}")
 
+    def cooled(tokens: Any, state: Any) -> tuple[Any, Any]:
+        logits, state = step(tokens, state)
+        return logits if temperature == 1 else logits / temperature, state
+
     def choose(logits: Any) -> tuple[Array, Any]:
-        if temperature != 1:
-            logits = logits / temperature
         if top_k is not None or top_p is not None:
             logits = ops.where(_likeliest(entries(logits), top_k, top_p), logits, -math.inf)
         scores = ops.log_softmax(logits)
@@ -80,7 +83,7 @@ def sample(
         place = (1 - uniform_noise((len(below), 1), "float64", rng)) * below[:, -1:]
         return (below < place).sum(axis=-1), scores
 
-    return _decoded(step, state, first, length, end, choose)
+    return _decoded(cooled, state, first, length, end, choose)
 
 
 def greedy(

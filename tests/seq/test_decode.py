@@ -303,6 +303,13 @@ def test_what_is_impossible_is_never_drawn(options, numpy, monkeypatch):
     assert numpy(drawn.tokens)[:, 0].tolist() == [3, 1, 1]
 
 
+def test_a_temperature_that_makes_logits_infinite_is_refused():
+    first = backend.xp.zeros(3, "int64")
+    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match="is not finite"):
+        sample(constant(0, 10, 20), None, first, length=1, temperature=1e-38)
+        minae.tensor(0.0).numpy()  # where it is found later
+
+
 def test_of_equal_logits_the_lowest_tokens_are_kept(numpy):
     first = backend.xp.zeros(500, "int64")
     for options in ({"top_k": 2}, {"top_p": 0.5}):
