@@ -173,6 +173,8 @@ def beam_search(
         raise ValueError(f"a {width=} does not find {count} sequences: needs 1 <= count <= width")
     if length_penalty not in ("wu", "power"):
         raise ValueError(f"length_penalty is {length_penalty!r}; choose wu or power")
+    if not math.isfinite(alpha):
+        raise ValueError(f"alpha must be finite, got {alpha}")
 
     def penalty(size: int) -> float:
         return ((5 + size) / 6 if length_penalty == "wu" else size) ** alpha

@@ -423,6 +423,7 @@ def test_impossible_options_are_refused(options, message):
         ({"width": 2, "count": 3}, "width=2 does not find 3 sequences"),
         ({"width": 0}, "1 <= count <= width"),
         ({"width": 2, "length_penalty": "mean"}, "choose wu or power"),
+        ({"width": 2, "alpha": math.nan}, "alpha must be finite, got nan"),
         ({"width": 2, "allowed": lambda x: backend.xp.ones((1, 4), bool)}, r"a mask \[2, 4\]"),
     ],
 )
