@@ -40,8 +40,11 @@ class Windows:
     def batches(self, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Array]:
         """Arrays (size, time + 1), int64: all but the last are read, all but the first foretold.
 
-        ``size``, ``seed``, ``epoch`` and ``start`` are those of ``data.batch_indices``.
+        ``size``, ``seed``, ``epoch`` and ``start`` are those of ``data.batch_indices``, and so is
+        what is raised.
         """
+        if size < 1 or start < 0:
+            raise ValueError(f"size must be at least 1 and start at least 0; got {size}, {start}")
         rng = numpy.random.default_rng([seed, epoch])
         room = len(self.ids) - 1 - len(self) * self.time
         places = rng.integers(min(room, self.time - 1) + 1) + self.time * rng.permutation(len(self))
@@ -69,8 +72,7 @@ class Sequences:
         """Those of like length together, padded: see ``batches_by_length``, which says what
         ``size``, ``seed``, ``epoch`` and ``start`` are."""
         order = batches_by_length(self.lengths, size, seed=seed, epoch=epoch, start=start)
-        for chosen in order:
-            yield pad(self.sequences[i] for i in chosen)
+        return (pad(self.sequences[i] for i in chosen) for chosen in order)
 
 
 class Pairs:
@@ -102,8 +104,7 @@ class Pairs:
         """Pairs of like length together, each side padded: see ``batches_by_length``, which says
         what ``size``, ``seed``, ``epoch`` and ``start`` are."""
         order = batches_by_length(self.lengths, size, seed=seed, epoch=epoch, start=start)
-        for chosen in order:
-            yield tuple(pad(side[i] for i in chosen) for side in self.sides)
+        return (tuple(pad(side[i] for i in chosen) for side in self.sides) for chosen in order)
 
 
 class Labeled:

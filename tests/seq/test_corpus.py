@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minae.seq import Labeled, Pairs, Windows, read_brackets
+from minae.seq import Labeled, Pairs, Sequences, Windows, read_brackets
 
 
 def taken(data, size, numpy, **where):
@@ -103,6 +103,13 @@ def test_trees_of_one_height_come_together():
     heights = [{int(tree.level.max()) for tree in forest.trees}
                for forest, *_ in data.batches(10, seed=0, epoch=0)]
     assert sorted(heights, key=min) == [{0}, {1}, {2}, {3}]
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": -1}, {"start": -1}, {"seed": -1}], ids=str)
+def test_what_makes_no_batches_is_refused_at_once(wrong):
+    for data in (Windows(range(9), 2), Sequences([[1]]), Pairs([[1]], [[2]]), labeled(3)):
+        with pytest.raises(ValueError, match=r"at least|non-negative"):
+            data.batches(**({"size": 2, "seed": 0, "epoch": 0} | wrong))
 
 
 def test_labels_that_do_not_fit():
