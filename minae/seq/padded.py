@@ -24,8 +24,8 @@ def pad(sequences: Iterable[Any], value: Any = 0) -> Padded:
     """``sequences``, lists or host arrays (time, ...), as one array, filled up with ``value``.
 
     Integers become int64; other numbers keep their dtype, and lists of floats become float32. An
-    empty sequence has the length 0. Raises ValueError where there is no sequence, or where they
-    differ in more than their time.
+    empty sequence has the length 0. Raises ValueError where there is no sequence, where they differ
+    in more than their time, and for a fraction or NaN among integers.
     """
     rows = [_row(sequence) for sequence in sequences]
     if not rows:
@@ -36,6 +36,8 @@ def pad(sequences: Iterable[Any], value: Any = 0) -> Padded:
         raise ValueError(f"sequences must be (time, ...), alike but for time; got {shapes}")
     lengths = numpy.array([len(row) for row in rows])
     dtype = numpy.result_type(*full)
+    if dtype.kind != "f" and numpy.mod(value, 1).any():
+        raise ValueError(f"{dtype} cannot be filled up with {value}")
     values = numpy.full((len(rows), lengths.max(), *full[0].shape[1:]), value, dtype)
     values[numpy.arange(lengths.max()) < lengths[:, None]] = numpy.concatenate(full)
     return Padded(asarray(values), asarray(lengths.astype(numpy.int64)))

@@ -37,3 +37,6 @@ def test_what_cannot_stand_side_by_side_is_refused():
     for wrong in ([np.zeros((2, 3)), np.zeros((2, 4))], [1, 2]):
         with pytest.raises(ValueError, match=r"must be \(time, \.\.\.\), alike but for time"):
             pad(wrong)
+    for value in (0.5, float("nan")):
+        with pytest.raises(ValueError, match=f"int64 cannot be filled up with {value}"):
+            pad([[1, 2], [3]], value)
