@@ -148,7 +148,7 @@ def tree_over(spans: Any, words: Sequence[str | None] | None = None) -> Tree:
     tree = preordered(parent)
     count = spans[:, 1].max(initial=0) if words is None else len(words)
     if leaves != list(range(count)):
-        raise ValueError(f"each word needs a span of its own; there are those of {leaves}")
+        raise ValueError(f"each word needs a span of its own; of {count}, {len(leaves)} have one")
     for node, start in zip(tree.leaves.tolist(), leaves):
         tree.words[node] = None if words is None else words[start]
     tree.labels = ["X" if degree else "" for degree in tree.degree.tolist()]

@@ -94,7 +94,7 @@ def tree_of(
 
 
 def _name(action: Any) -> str:
-    return NAMES[action] if action in (SHIFT, REDUCE) else str(action)
+    return NAMES[int(action)] if action in (SHIFT, REDUCE) else str(action)
 
 
 class Move(NamedTuple):

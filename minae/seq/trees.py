@@ -255,9 +255,11 @@ def select(tree: Tree, keep: Any) -> Tree:
     """``tree`` without the nodes where the mask ``keep`` (nodes,) is False.
 
     What hung below one that goes hangs below the next above it that stays, in its place. The nodes
-    of the result are in preorder.
+    of the result are in preorder. Raises ValueError for a mask of another length.
     """
     kept = numpy.asarray(keep, bool).tolist()
+    if len(kept) != len(tree):
+        raise ValueError(f"a mask of {len(kept)} does not fit {tree}")
     stands: list[int] = [-1] * (len(tree) + 1)  # the number of the node, or of what it hangs below
     parent = tree.parent.tolist()
     nodes: list[int] = []

@@ -218,7 +218,7 @@ def test_nodes_of_many_children_and_several_roots():
 @pytest.mark.parametrize("spans, words, what", [
     ([[0, 2], [1, 3], [0, 1], [1, 2], [2, 3]], None, "from 1 to 3 is empty, or crosses"),
     ([[0, 1], [1, 1]], None, "from 1 to 1 is empty"),
-    ([[0, 2], [0, 1]], None, "each word needs a span of its own"),
+    ([[0, 2], [0, 1]], None, "each word needs a span of its own; of 2, 1 have one$"),
     ([[0, 1], [1, 2]], ["a"], "each word needs a span of its own"),
     ([[0, 2]], None, "each word needs a span of its own"),
 ])

@@ -28,6 +28,8 @@ def test_what_is_no_binary_tree_has_no_actions_and_the_other_way_round():
             actions_of(Tree(parent))
     with pytest.raises(ValueError, match="action 1, REDUCE, finds 1 on the stack"):
         tree_of([SHIFT, REDUCE])
+    with pytest.raises(ValueError, match="action 1, REDUCE, finds 1 on the stack"):
+        tree_of(np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match="action 0, 7, finds 0"):
         tree_of([7])
     with pytest.raises(ValueError, match="these actions with 2"):

@@ -105,6 +105,12 @@ def test_what_hung_below_a_node_that_goes_hangs_below_the_next_above(tree, data)
     assert (Tree(result.parent).preorder == result.preorder).all()
 
 
+def test_a_mask_has_an_entry_for_each_node():
+    for keep in ([True], [True] * 3):
+        with pytest.raises(ValueError, match=rf"a mask of {len(keep)} does not fit Tree\(2 nodes"):
+            select(Tree([-1, 0]), keep)
+
+
 def test_what_is_no_tree_is_refused():
     with pytest.raises(ValueError, match="the parent of node 1 is 2, of 2 nodes"):
         Tree([-1, 2])
