@@ -9,7 +9,7 @@ from typing import Any
 from ..backend import numpy
 from ..random import generator
 from .metrics import Scores
-from .treebank import PUNCTUATION, TRACE, binarize, without_unaries
+from .treebank import PUNCTUATION, TRACE, binarize, without_leaves, without_unaries
 from .trees import Forest, Tree, preordered
 
 UNSPOKEN = PUNCTUATION | {TRACE}
@@ -178,14 +178,16 @@ def baselines(gold: Iterable[Tree], *, rng: Any = None, **conventions: Any) -> d
     balanced, random; and the limit of all binary trees. ``conventions`` are those of ``tree_f1``.
     """
     gold = list(gold)
-    tags = conventions.get("without", UNSPOKEN)
-    sizes = [sum(tree.labels[i] not in tags for i in tree.leaves.tolist()) for tree in gold]
+    kept = [without_leaves(tree, conventions.get("without", UNSPOKEN)) for tree in gold]
     draw = generator(rng)
-    kinds: dict[str, list[Tree]] = {
-        "left": [left_branching(n) for n in sizes],
-        "right": [right_branching(n) for n in sizes],
-        "balanced": [balanced(n) for n in sizes],
-        "random": [random_tree(n, rng=draw) for n in sizes],
-        "best binary": [best_binary(tree) for tree in gold],
+    kinds: dict[str, Callable[[Tree], Tree]] = {
+        "left": lambda tree: left_branching(len(tree.leaves)),
+        "right": lambda tree: right_branching(len(tree.leaves)),
+        "balanced": lambda tree: balanced(len(tree.leaves)),
+        "random": lambda tree: random_tree(len(tree.leaves), rng=draw),
+        "best binary": best_binary,
     }
-    return {kind: tree_f1(gold, trees, **conventions) for kind, trees in kinds.items()}
+    return {
+        kind: tree_f1(gold, [make(tree) if tree else tree for tree in kept], **conventions)
+        for kind, make in kinds.items()
+    }

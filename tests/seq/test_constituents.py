@@ -198,6 +198,14 @@ def test_baselines_are_those_trees_and_leave_out_what_f1_does(sample):
     assert without_unaries(gold[0], None) != gold[0]
 
 
+def test_baselines_are_over_the_words_that_are_kept():
+    """The limit is that of (X a b): no node is left of one that held a comma beside a word."""
+    (gold,) = read_brackets(["(S (X (, ,) (N a) (N b)) (Y (N c) (N d)))"])
+    assert baselines([gold], duplicates=True)["best binary"] == (1, 1, 1)
+    (silent,) = read_brackets(["(S (. .) (. .))"])
+    assert baselines([silent, gold]) == baselines([gold])
+
+
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_a_tree_is_made_again_of_its_spans(words, seed):
     rng = np.random.default_rng(seed)
