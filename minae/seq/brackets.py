@@ -11,7 +11,7 @@ from .text import TextError, lines
 from .trees import Tree, preordered
 
 LARGEST = 1 << 22  # nodes of a tree; with more, a bracket was never closed
-PLAIN = re.compile(r"[^()\s]+", re.ASCII)  # a no-break space is part of a word
+PLAIN = re.compile(r"[^()\s\0]+", re.ASCII)  # a no-break space is part of a word
 TOKEN = re.compile(r"\)|(\()\s*([^()\s]*)|[^()\s]+", re.ASCII)  # a bracket goes with its label
 
 
@@ -92,8 +92,10 @@ def _finished(parent: list[int], labels: list[str], words: list[str | None]) -> 
 def bracketed(tree: Tree) -> str:
     """``tree`` in brackets, on one line: what ``read_brackets`` reads it from.
 
-    Raises ValueError for what brackets cannot hold: no node, a label or word that is empty or has a
-    space or a bracket in it (treebanks write -LRB- and -RRB-), a word above other nodes.
+    There, several roots are as many trees; a root "" above a single node is passed over; and an
+    only child that is a bare word stands at its parent. Raises ValueError for what brackets cannot
+    hold: no node, a label or word that is empty or has a space, a bracket or NUL in it (treebanks
+    write -LRB- and -RRB-), a word above other nodes.
     """
     if not len(tree):
         raise ValueError("a tree without a node cannot be written in brackets")

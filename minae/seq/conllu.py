@@ -155,11 +155,14 @@ def _in_a_cycle(heads: list[int]) -> int | None:
 def write_conllu(path: Any, sentences: Iterable[Sentence], *, encoding: str = "utf-8") -> None:
     """Put ``sentences`` into the file ``path`` in ``encoding``, whole or not at all.
 
-    Raises ValueError for a row that the format cannot hold.
+    Raises ValueError for a row or comment that the format cannot hold.
     """
     with replacing(path) as file:
         for sentence in sentences:
+            for comment in sentence.comments:
+                if not comment.startswith("#") or set("\r\n\0") & {*comment}:
+                    raise ValueError(f"a comment is a line that begins with #: {comment!r}")
             for row in sentence.rows:
-                if len(row) != len(FIELDS) or not all(row) or set("\t\r\n") & {*"".join(row)}:
+                if len(row) != len(FIELDS) or not all(row) or set("\t\r\n\0") & {*"".join(row)}:
                     raise ValueError(f"a row has ten fields without tabs, none empty: {row}")
             file.write(f"{sentence}\n\n".encode(encoding))

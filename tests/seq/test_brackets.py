@@ -128,6 +128,7 @@ def test_any_text_is_trees_or_one_error(text):
         (Tree([]), "without a node"),
         (Tree([-1], ["A"], ["a b"]), "no label or word 'a b'"),
         (Tree([-1], ["A"], [""]), "no label or word ''"),
+        (Tree([-1], ["A"], ["a\0"]), "no label or word 'a"),
         (Tree([-1], ["("], ["a"]), "no label or word '\\('"),
         (Tree([-1], [""], ["a"]), "no label or word ''"),
         (Tree([-1, 0, 1], ["A", "", "B"]), "no label or word ''"),
@@ -137,6 +138,15 @@ def test_any_text_is_trees_or_one_error(text):
 def test_what_brackets_cannot_hold_is_not_written(tree, what):
     with pytest.raises(ValueError, match=what):
         bracketed(tree)
+
+
+def test_what_brackets_tell_in_another_way_is_read_so():
+    for tree, wanted in [
+        (Tree([-1, -1], ["A", "B"], ["a", "b"]), ["(A a)", "(B b)"]),
+        (Tree([-1, 0], ["", "A"], [None, "a"]), ["(A a)"]),
+        (Tree([-1, 0], ["A", ""], [None, "a"]), ["(A a)"]),
+    ]:
+        assert [bracketed(found) for found in read_brackets([bracketed(tree)])] == wanted
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -42,9 +42,13 @@ def test_a_file_is_written_as_it_was_read(tmp_path):
     path = tmp_path / "a.conllu"
     write_conllu(path, read_conllu(io.StringIO(TEXT)))
     assert path.read_bytes() == TEXT.encode()
-    for row in (["1"] * 9, ["1"] * 9 + [""], ["1"] * 9 + ["a\tb"], ["1"] * 9 + ["a\nb"]):
+    for row in (["1"] * 9, ["1"] * 9 + [""], ["1"] * 9 + ["a\tb"], ["1"] * 9 + ["a\nb"],
+                ["1"] * 9 + ["\0"]):
         with pytest.raises(ValueError, match="ten fields without tabs"):
             write_conllu(path, [Sentence([], [row])])
+    for comment in ("alone", "# two\nlines", "# \0", ""):
+        with pytest.raises(ValueError, match="a line that begins with #"):
+            write_conllu(path, [Sentence([comment], [["1"] * 10])])
     assert path.read_bytes() == TEXT.encode()
 
 
