@@ -22,7 +22,7 @@ def spelled(word: str) -> list[str]:
 
 
 def _case(letters: re.Match[str]) -> str:
-    if letters[0].islower():
+    if letters[0] == letters[0].lower():  # nor are letters without case capitals
         return "x"
     return "X" if len(letters[0]) > 1 and letters[0].isupper() else "Xx"
 

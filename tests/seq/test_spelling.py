@@ -11,6 +11,7 @@ from minae.seq import Vocabulary, spelled, spelling_ids, spellings
     ("1,200-odd", ["=1,200-odd", "~d", "~dd", "~odd", "#0,0-x"]),
     ("AIDS", ["=aids", "~s", "~ds", "~ids", "#X"]),
     ("été", ["=été", "~é", "~té", "~été", "#x"]),
+    ("中文", ["=中文", "~文", "~中文", "~中文", "#x"]),
     ("a-b-c-d-e", ["=a-b-c-d-e", "~e", "~-e", "~d-e", "#x-x-x-x-"]),
     ("", ["=", "~", "~", "~", "#"]),
 ])
