@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..backend import describe
 from ..io import FormatError
 
 LONGEST = 1 << 24  # bytes of a line; a longer one is no text, but something else
@@ -36,7 +37,8 @@ def lines(source: Any, *, encoding: str = "utf-8", longest: int = LONGEST) -> It
     other iterable, of lines that are str or bytes. ``encoding`` is one that ASCII is a part of; a
     mark of byte order at the beginning is passed over. Raises TextError for bytes that are not of
     the encoding, for a NUL, and for a line of more than ``longest`` bytes (of a str, characters);
-    what the system says where a file cannot be opened; FormatError where its packing is damaged.
+    what the system says where a file cannot be opened; FormatError where its packing is damaged;
+    TypeError for what are no lines.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
@@ -63,7 +65,9 @@ def _unpacked(file: Any, path: Path, longest: int) -> Iterator[bytes]:
 
 def _checked(raw: Iterable[Any], source: Any, encoding: str, longest: int) -> Iterator[str]:
     for number, line in enumerate(raw, 1):
-        end = b"\r\n" if isinstance(line, bytes) else "\r\n"
+        if not isinstance(line, (bytes, str)):
+            raise TypeError(f"a line is str or bytes, got {describe(line)}: are these lines?")
+        end: Any = b"\r\n" if isinstance(line, bytes) else "\r\n"
         line = line.removesuffix(end[1:]).removesuffix(end[:1])
         if len(line) > longest:
             what = f"the line is longer than {longest}; break it, or allow it by longest="

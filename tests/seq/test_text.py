@@ -41,6 +41,12 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, data, what, line, column
     assert (e.value.line, e.value.column) == (line, column)
 
 
+@pytest.mark.parametrize("source", [b"one\ntwo", [["one"]], [None]])
+def test_what_are_no_lines_is_refused(source):
+    with pytest.raises(TypeError, match="a line is str or bytes, got"):
+        list(lines(source))
+
+
 def test_of_a_line_without_an_end_no_more_is_read_than_is_allowed():
     class Endless:
         read = 0
