@@ -28,8 +28,11 @@ MORE = 0.55  # the probability that something stands behind a noun or verb; less
 def draw_sentences(count: int, rng: Any = None, longest: int = 14) -> list[Tree]:
     """``count`` trees of 2 to ``longest`` words.
 
-    ``rng`` is a ``numpy.random.Generator``; without one the default generator draws.
+    ``rng`` is a ``numpy.random.Generator``; without one the default generator draws. Raises
+    ValueError for a ``longest`` below 2.
     """
+    if longest < 2:
+        raise ValueError(f"the grammar has no sentences of {longest} words: allow 2 or more")
     rng = generator(rng)
     trees: list[Tree] = []
     while len(trees) < count:

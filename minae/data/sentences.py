@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..backend import numpy
 from ..io import FormatError
-from ..seq import Tree, lines, read_brackets, without_punctuation, without_traces
+from ..seq import Tree, bracketed, lines, read_brackets, without_punctuation, without_traces
 from .agreement import draw_sentences
 
 
@@ -34,8 +34,8 @@ def load_sentences(
     ``count`` of ``draw_sentences``, always the same; or "atis", for the distinct logical forms of
     ATIS in ``data_dir``, or ``$MINAE_DATA/atis`` (``train.txt``, ``dev.txt``, ``test.txt``, perhaps
     ``.gz``), whose brackets are the trees. Raises FileNotFoundError where that is not, TextError
-    for what is no text, FormatError where there are fewer than 20 sentences, ValueError for a
-    ``data_dir`` that has nothing to hold.
+    for what is no text, FormatError where there are fewer than 20 sentences or a tree has a leaf
+    without a word, ValueError for another ``name`` and for a ``data_dir`` that has nothing to hold.
     """
     trees: list[Tree] | None = None
     if data_dir is not None and (path is not None or name != "atis"):
@@ -52,11 +52,13 @@ def load_sentences(
     elif name == "atis":
         folder = _atis(data_dir)
         source, trees = str(folder), _forms(folder)
-    else:
+    elif name == "agreement":
         source = "drawn from the built-in grammar"
         trees = draw_sentences(count, numpy.random.default_rng(0), longest)
+    else:
+        raise ValueError(f"name is {name!r}; choose agreement or atis, or give a path")
     if trees is not None:
-        words = [[str(tree.words[i]) for i in tree.leaves.tolist()] for tree in trees]
+        words = [_words(tree, source) for tree in trees]
     kept = [1 < len(sentence) <= longest for sentence in words]
     words = list(itertools.compress(words, kept))
     trees = trees and list(itertools.compress(trees, kept))
@@ -66,6 +68,13 @@ def load_sentences(
     shape = "with their trees" if trees else "without trees"
     report(f"sentences: {source}, {len(words):,} of up to {longest} words, {shape}")
     return Sentences(name, words, trees, source)
+
+
+def _words(tree: Tree, source: str) -> list[str]:
+    words = [tree.words[i] for i in tree.leaves.tolist()]
+    if None in words:
+        raise FormatError(f"{source}: a leaf has no word in the tree {bracketed(tree):.60}")
+    return [str(word) for word in words]
 
 
 def _atis(data_dir: Any) -> Path:
@@ -86,4 +95,4 @@ def _parts(folder: Path) -> list[Path]:
 def _forms(folder: Path) -> list[Tree]:
     """The distinct logical forms; what stands first in a bracket is a word like any other."""
     forms = {line.partition("\t")[2]: None for path in _parts(folder) for line in lines(path)}
-    return list(read_brackets(form.replace("(", "(X") for form in forms if "(" in form))
+    return list(read_brackets(form.replace("(", "(X ") for form in forms if "(" in form))

@@ -47,6 +47,10 @@ def test_the_built_in_sentences_are_the_same_each_time():
     ]
     with pytest.raises(ValueError, match="--sentences atis: leave it out"):
         load_sentences(data_dir="somewhere")
+    with pytest.raises(ValueError, match="allow 2 or more"):
+        load_sentences(longest=1)
+    with pytest.raises(ValueError, match="name is 'atlas'; choose agreement or atis"):
+        load_sentences("atlas")
 
 
 def test_files_hold_text_or_trees(tmp_path):
@@ -63,7 +67,7 @@ def test_files_hold_text_or_trees(tmp_path):
 
 
 def test_forms_of_atis_are_trees(tmp_path, monkeypatch):
-    lines = [f"w\t( lambda $0 e ( airport $0 c{i} ) )\n" for i in range(20)]
+    lines = [f"w\t( lambda $0 e (airport $0 c{i}))\n" for i in range(20)]
     (tmp_path / "train.txt").write_text("".join(lines), encoding="utf-8")
     (tmp_path / "dev.txt.gz").write_bytes(gzip.compress((lines[0] + "x\tci0\n").encode()))
     for folder in (tmp_path, None):
@@ -86,5 +90,8 @@ def test_what_is_missing_is_said_with_a_cure(tmp_path, monkeypatch):
     with pytest.raises(FormatError, match="has 19 sentences of 2 to 14 words: 20 or more"):
         load_sentences(path=tmp_path / "short.txt")
     (tmp_path / "broken.txt").write_text("(S (N a)\n", encoding="utf-8")
+    (tmp_path / "silent.txt").write_text("(S (N) (V barks))\n" * 20, encoding="utf-8")
+    with pytest.raises(FormatError, match=r"a leaf has no word in the tree \(S \(N\)"):
+        load_sentences(path=tmp_path / "silent.txt")
     with pytest.raises(seq.TextError, match="line 1"):
         load_sentences(path=tmp_path / "broken.txt")
