@@ -33,14 +33,12 @@ def load_text(
     """
     from ..seq.text import lines
 
-    if path is None:
-        path = _found(data_dir)
-    if path is None:
+    found = _found(data_dir) if path is None else Path(path)
+    if found is None:
         text = Text("python", _help(), "the pages of Python's help, built in")
     else:
-        content = "".join(f"{line}\n" for line in lines(path))
-        name = SHAKESPEARE if Path(path).name.startswith("input.txt") else Path(path).name
-        text = Text(name, content, str(path))
+        content = "".join(f"{line}\n" for line in lines(found))
+        text = Text(SHAKESPEARE if path is None else found.name, content, str(found))
     if not text.content.strip():
         raise FormatError(f"{text.source} holds no text")
     report(f"text: {text.source}, {len(text.content):,} characters")

@@ -15,10 +15,10 @@ def without_data(monkeypatch):
 
 
 def test_a_file(tmp_path):
-    path, said = tmp_path / "mine.txt", []
+    path, said = tmp_path / "input.txt", []  # the name is no sign of Shakespeare
     path.write_text("one\ntwo", encoding="utf-8")
     text = load_text(path, report=said.append)
-    assert text == ("mine.txt", "one\ntwo\n", str(path))
+    assert text == ("input.txt", "one\ntwo\n", str(path))
     assert said == [f"text: {path}, 8 characters"]
 
 
