@@ -98,6 +98,8 @@ def test_tokens_are_compared_as_they_are(pairs):
         (["a"], ["a"], {"tokenize": "intl"}, ValueError, "'intl'; choose 13a or none"),
         (["a"], ["a"], {"smooth": "add-k"}, ValueError, "'add-k'; choose exp, floor or none"),
         ([["a"]], [["a"]], {}, TypeError, "hypothesis 0: text is compared with text"),
+        ("a b", "a b", {}, TypeError, "are lists: put the one into"),
+        (["a"], "a", {}, TypeError, "are lists: put the one into"),
         (["a"], [[["a"]]], {}, TypeError, "a list of tokens with a list of such lists"),
     ],
 )

@@ -24,7 +24,8 @@ def test_what_is_too_much_is_infinite():
 
 
 @pytest.mark.parametrize("function", [perplexity, bits_per_character])
-@pytest.mark.parametrize("nats, count", [(1.0, 0), (-0.1, 3), (math.nan, 3), (1.0, -1)])
+@pytest.mark.parametrize("nats, count", [(1.0, 0), (-0.1, 3), (math.nan, 3), (1.0, -1),
+                                         (1.0, math.nan)])
 def test_nothing_predicted_and_what_is_no_total_are_refused(function, nats, count):
     with pytest.raises(ValueError, match="needs nats of at least 0 and something to count"):
         function(nats, count)

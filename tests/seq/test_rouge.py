@@ -66,8 +66,6 @@ def test_of_several_references_the_best_counts_for_each_score():
     several = rouge(["a b c"], [["c b a", "x b c y z"]])
     assert several == (rouge(["a b c"], ["c b a"]).rouge1, rouge(["a b c"], ["x b c y z"]).rouge2,
                        rouge(["a b c"], ["x b c y z"]).rougeL)  # fmt: skip
-
-
     short, longer = rouge(["a b c"], ["a"]), rouge(["a b c"], ["a b x y"])
     assert short.rouge1.recall > longer.rouge1.recall and short.rouge1.f1 < longer.rouge1.f1
     assert rouge(["a b c"], [["a", "a b x y"]]).rouge1 == longer.rouge1  # the best by its F1

@@ -35,6 +35,6 @@ def bits_per_character(nats: Any, characters: int) -> float:
 
 def _rate(nats: Any, count: int) -> float:
     total = float(nats)
-    if not total >= 0 or count < 1:
+    if not (total >= 0 and count >= 1):
         raise ValueError(f"needs nats of at least 0 and something to count, got {total}, {count}")
     return total / count

@@ -17,10 +17,12 @@ def paired(
 
     ``tokenize`` names one of the ``known`` ways to cut a text. Raises ValueError for another one,
     for more hypotheses than references or fewer, for none at all, and for a hypothesis that has no
-    reference; TypeError for tokens beside text.
+    reference; TypeError for tokens beside text, and for one text in place of several.
     """
     if tokenize not in known:
         raise ValueError(f"tokenize is {tokenize!r}; choose {' or '.join(known)}")
+    if isinstance(hypotheses, str) or isinstance(references, str):
+        raise TypeError("hypotheses and references are lists: put the one into [...]")
     texts, wanted = list(hypotheses), list(references)
     if not texts or len(texts) != len(wanted):
         raise ValueError(f"{len(texts)} hypotheses do not go with {len(wanted)} references")
