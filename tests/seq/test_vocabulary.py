@@ -35,6 +35,12 @@ def test_what_is_no_id_is_named(wrong):
         Vocabulary("abcd").spell([1, wrong, 2])
 
 
+@pytest.mark.parametrize("ids", [np.zeros((2, 3), int), np.array(1)])
+def test_ids_are_of_one_text(ids):
+    with pytest.raises(ValueError, match=r"Expect: ids \(time,\)"):
+        Vocabulary("abcd").spell(ids)
+
+
 @pytest.mark.parametrize(
     "symbols, options, what",
     [

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ...backend import expect
 from . import saved
 
 
@@ -83,8 +84,11 @@ class Vocabulary:
     def spell(self, ids: Any) -> list[str]:
         """The symbols of ``ids``, a list or a host array, without specials other than ``unknown``.
 
-        Raises ValueError for a number that is no id, as -100 at a place to ignore.
+        Raises ValueError for a number that is no id, as -100 at a place to ignore, and for an array
+        that is not (time,).
         """
+        if getattr(ids, "ndim", 1) != 1:
+            raise ValueError(expect("ids (time,), of one text", ids))
         plain = ids.tolist() if hasattr(ids, "tolist") else list(ids)
         if plain and not 0 <= min(plain) <= max(plain) < len(self):
             wrong = next(i for i in plain if not 0 <= i < len(self))
