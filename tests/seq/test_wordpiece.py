@@ -23,6 +23,12 @@ def test_the_longest_piece_is_taken_each_time(tokenizer):
     assert tokenizer.encode("u" + "a" * 100) == [0]
 
 
+def test_a_special_in_a_text_is_text():
+    symbols = ["UNK", "PAD", "PA", "##D", "a"]
+    known = Vocabulary(symbols, specials=["UNK", "PAD"], unknown="UNK")
+    assert WordPieceTokenizer(known, lower=False).encode("PAD a UNK") == [2, 3, 4, 0]
+
+
 def test_words_without_case_and_accents():
     text = "Ünï\u0301 \x00中文\ufffd\x85x, ΣΦΣ\u2028İ"
     assert basic_words(text) == ["uni", "中", "文", "x", ",", "\u03c3φ\u03c3", "i"]

@@ -33,6 +33,7 @@ def test_words_and_what_is_unknown():
     tokenizer = WordTokenizer.train(["a b a", "c a"], 6)
     assert tokenizer.vocabulary.symbols == ("<pad>", "<unk>", "<bos>", "<eos>", "a", "b")
     assert tokenizer.encode("a c  b") == [4, 1, 5] and tokenizer.encode(" \n") == []
+    assert WordTokenizer(tokenizer.vocabulary, "spaces").encode("a <eos> <unk>") == [4, 3, 1]
     assert tokenizer.decode([2, 4, 1, 5, 3, 0]) == "a <unk> b"
     with pytest.raises(KeyError, match="'z' is not in the vocabulary"):
         WordTokenizer.train(["a"], specials=[], unknown=None).encode("z")

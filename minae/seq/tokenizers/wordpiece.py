@@ -89,6 +89,9 @@ class WordPieceTokenizer:
         if vocabulary.unknown is None:
             raise ValueError("WordPiece needs a vocabulary with an unknown=, such as '[UNK]'")
         self.vocabulary, self.lower, self.accents = vocabulary, lower, accents
+        self._unknown = vocabulary[vocabulary.unknown]
+        silent = {*vocabulary.specials}
+        self._known = {piece: i for piece, i in vocabulary.ids.items() if piece not in silent}
         self._longest = max(map(len, vocabulary))
         self._cache = Cache(self._pieces)
 
@@ -149,7 +152,7 @@ class WordPieceTokenizer:
 
     def _pieces(self, word: str) -> list[int]:
         """The ids of one word: each time, the longest piece that it goes on with."""
-        ids, found, start = self.vocabulary.ids, [], 0
+        ids, found, start = self._known, [], 0
         while start < len(word) <= LONGEST:
             prefix = PREFIX if start else ""
             for end in range(min(len(word), start + self._longest), start, -1):
@@ -159,7 +162,7 @@ class WordPieceTokenizer:
                     break
             else:
                 break
-        return found if start == len(word) else [ids[self.vocabulary.unknown]]
+        return found if start == len(word) else [self._unknown]
 
 
 def merge(counts: Counter[str], symbols: list[str], size: int, least: int) -> None:

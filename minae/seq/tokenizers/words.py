@@ -38,7 +38,8 @@ class WordTokenizer:
     What a word is, ``split`` says: ``"spaces"``, whatever stands between white space, for text that
     was tokenized before; or ``"words"``, a run of letters, marks, digits and ``_``, or a run of
     other signs (``\\w+|[^\\w\\s]+`` as Unicode defines it). Hugging Face calls them WhitespaceSplit
-    and Whitespace. Raises ValueError for another ``split``.
+    and Whitespace. A special that stands in a text as a word, as ``<unk>`` between spaces, is read
+    as that special. Raises ValueError for another ``split``.
     """
 
     def __init__(self, vocabulary: Vocabulary, split: str = "words") -> None:
