@@ -155,10 +155,12 @@ def _in_a_cycle(heads: list[int]) -> int | None:
 def write_conllu(path: Any, sentences: Iterable[Sentence], *, encoding: str = "utf-8") -> None:
     """Put ``sentences`` into the file ``path`` in ``encoding``, whole or not at all.
 
-    Raises ValueError for a row or comment that the format cannot hold.
+    Raises ValueError for no row, and for a row or comment that the format cannot hold.
     """
     with replacing(path) as file:
         for sentence in sentences:
+            if not sentence.rows:
+                raise ValueError("a sentence has at least one row")
             for comment in sentence.comments:
                 if not comment.startswith("#") or set("\r\n\0") & {*comment}:
                     raise ValueError(f"a comment is a line that begins with #: {comment!r}")

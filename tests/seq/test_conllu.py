@@ -46,6 +46,8 @@ def test_a_file_is_written_as_it_was_read(tmp_path):
                 ["1"] * 9 + ["\0"]):
         with pytest.raises(ValueError, match="ten fields without tabs"):
             write_conllu(path, [Sentence([], [row])])
+    with pytest.raises(ValueError, match="at least one row"):
+        write_conllu(path, [Sentence(["# alone"], [])])
     for comment in ("alone", "# two\nlines", "# \0", ""):
         with pytest.raises(ValueError, match="a line that begins with #"):
             write_conllu(path, [Sentence([comment], [["1"] * 10])])
