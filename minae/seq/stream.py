@@ -50,7 +50,6 @@ def _cut(documents: Iterable[Any], time: int) -> Iterator[numpy.ndarray]:
 def _shuffled(items: Iterator[Any], buffer: int, rng: numpy.random.Generator) -> Iterator[Any]:
     """The items, each exchanged for a random one of those that wait."""
     waiting = list(islice(items, buffer))
-    rng.shuffle(waiting)
     for item in items:
         place = int(rng.integers(buffer))
         yield waiting[place]

@@ -78,6 +78,10 @@ def test_two_files_are_split_by_their_sources(tmp_path):
     assert len({s for s, _ in data.test}) == 4
     assert not {s for s, _ in data.test} & {s for s, _ in data.train}
     assert read_parallel(*paths, seed=1).test != data.test
+    few = read_parallel(*written(tmp_path, "abc", "xyz"))
+    assert len(few.train) == 2 and len(few.test) == 1
+    many = [str(i) for i in range(10_011)]
+    assert len(read_parallel(*written(tmp_path, many, many)).test) == 1000
 
 
 @pytest.mark.parametrize("sources, targets, message", [

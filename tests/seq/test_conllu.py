@@ -84,6 +84,7 @@ def row(name, head="0", form="w"):
         (row("1", "1"), "from word 1 on lead back to it", 1, 13),
         ("\n".join([row("1"), row("2", "4"), row("3", "2"), row("4", "3")]),
          "from word 2 on lead back", 2, 13),
+        ("\n".join([row("1", "3"), row("2", "3"), row("3", "2")]), "from word 2 on lead", 2, 13),
         ("# alone\n\n" + row("1"), "no row to which they belong", 1, 1),
         ("\n".join(row(str(i + 1)) for i in range(6)), "more than 5 lines", 6, 1),
     ],

@@ -57,6 +57,13 @@ def test_pairs_stay_together_and_are_padded(numpy):
     np.testing.assert_array_equal(numpy(first[0].values), numpy(third[0].values))
 
 
+def test_pairs_of_like_length_in_all_come_together(numpy):
+    pairs = Pairs([[0]] * 40, [[1] * (1 + n % 4) for n in range(40)])
+    lengths = [set(numpy(target.lengths).tolist()) for _, target in pairs.batches(
+        10, seed=0, epoch=0)]  # fmt: skip
+    assert sorted(lengths, key=min) == [{1}, {2}, {3}, {4}]
+
+
 def test_more_goes_beside_pairs(numpy):
     sources = [[n] * (n + 1) for n in range(9)]
     copies = [[10 + n] * (n + 1) for n in range(9)]

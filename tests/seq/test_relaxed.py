@@ -83,6 +83,16 @@ def test_a_hard_sequence_is_read_as_its_tokens(numpy):
     assert abs(surprise(counts, 300 * exact)) < 4
 
 
+def test_a_sequence_is_drawn_at_its_temperature(numpy):
+    model = Tiny(4, seed=1)
+    state, first = model.start(100)
+    cold, hot = (
+        numpy(sample_relaxed(model.step, state, first, length=2, temperature=t, rng=rng()))
+        for t in (1e-3, 1e3)
+    )
+    assert np.median(cold.max(axis=2)) > 0.999 and hot.max() < 0.26
+
+
 @pytest.mark.parametrize("hard", [False, True])
 def test_gradients_pass_through_all_of_a_sequence(hard, numpy):
     """A soft one is differentiated as it is computed; a hard one reaches each step's input."""

@@ -34,7 +34,8 @@ def test_the_order_follows_from_seed_and_epoch_and_a_run_goes_on(found):
     assert whole == [b.tolist() for b in found(iter(DOCUMENTS), buffer=6)]
     assert whole[3:] == [b.tolist() for b in found(DOCUMENTS, buffer=6, start=3)]
     assert whole != [b.tolist() for b in found(DOCUMENTS, buffer=6, epoch=1)]
-    assert whole != [b.tolist() for b in found(DOCUMENTS, buffer=6, seed=1)]
+    other = [b.tolist() for b in found(DOCUMENTS, buffer=6, seed=1)]
+    assert whole != other != [b.tolist() for b in found(DOCUMENTS, buffer=6, epoch=1)]
 
 
 def test_a_buffer_of_one_keeps_the_order_and_of_all_shuffles(found):
@@ -42,6 +43,17 @@ def test_a_buffer_of_one_keeps_the_order_and_of_all_shuffles(found):
     assert rows == sorted(rows)
     mixed = [row[0] for b in found(DOCUMENTS, buffer=100) for row in b]
     assert mixed != sorted(mixed) and sorted(mixed) == rows
+
+
+def test_all_that_wait_take_turns_to_the_end(found):
+    """Of 40 windows, 10 at a time: each one of the first 10 may come first, of the last 10 last."""
+    runs = [[int(row[0]) for b in found([range(41)], time=1, epoch=epoch, buffer=10) for row in b]
+            for epoch in range(200)]  # fmt: skip
+    assert {run[0] for run in runs} == {*range(10)}
+    assert all(max(run[: i + 1]) < i + 11 for run in runs for i in range(30))
+    neighbours = sum(b == a + 1 for run in runs for a, b in itertools.pairwise(run))
+    assert neighbours < 0.1 * sum(map(len, runs))
+    assert any(run[-2] > run[-1] for run in runs) and any(run[-2] < run[-1] for run in runs)
 
 
 def test_no_more_is_read_than_is_needed(numpy):

@@ -20,6 +20,7 @@ def test_lines_of_a_path_a_file_and_a_list(tmp_path):
     assert list(lines(plain)) == list(lines(str(packed))) == wanted
     assert list(lines(io.BytesIO(text.encode()))) == list(lines(io.StringIO(text))) == wanted
     assert list(lines(["eins", b"zwei\r\n", "\n", "vïer\n"])) == wanted
+    assert list(lines(["a\r\r\n", "\ufeffb\n"])) == ["a\r", "\ufeffb"]  # one end, one mark
     assert list(lines("vïer".encode("latin-1").splitlines(), encoding="latin-1")) == ["vïer"]
 
 
@@ -81,3 +82,6 @@ def test_every_truncation_of_a_packed_file_is_an_error(tmp_path):
         path.write_bytes(whole[:size])
         with pytest.raises(FormatError, match=r"a\.gz is damaged"):
             list(lines(path))
+    path.write_bytes(whole[:10] + b"\xff" + whole[11:])  # a block of no known type
+    with pytest.raises(FormatError, match=r"a\.gz is damaged.*invalid block type"):
+        list(lines(path))
