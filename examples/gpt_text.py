@@ -117,7 +117,7 @@ def write(model, tokenizer, prompt):
 
 
 if __name__ == "__main__":
-    parser = command.parser(__doc__, epochs=6, batch_size=16, lr=2e-3)
+    parser = command.parser(__doc__, epochs=4, batch_size=8, lr=2e-3)
     add = parser.add_argument
     add("--text", type=command.folder, metavar="FILE", help="the text to learn")
     add("--tokenizer", choices=("bpe", "characters"), default="bpe", help="tokens (%(default)s)")

@@ -86,16 +86,14 @@ def fit(
 def _stream(data: Any, size: int, seed: int, done: int) -> Iterator[tuple[int, int, Any]]:
     """The batches after the first ``done``, each with its epoch and its size, without end."""
     of = getattr(data, "batches", None) or functools.partial(batches, data)
-    each = math.ceil(len(data) / size)
     while True:
-        epoch, start = divmod(done, each)
+        epoch, start = divmod(done, math.ceil(len(data) / size))
         for number, batch in enumerate(of(size, seed=seed, epoch=epoch, start=start), start):
             yield epoch, min(size, len(data) - number * size), batch
             done += 1
-        if done != (epoch + 1) * each:
-            unit, given = getattr(data, "unit", "examples"), done - epoch * each
-            raise ValueError(f"an epoch of {len(data)} {unit} is {each} batches of {size};"
-                             f" batches() gave {given}")
+        if missing := -done % math.ceil(len(data) / size):
+            raise ValueError(f"batches() of {len(data)} {getattr(data, 'unit', 'examples')} gave"
+                             f" {missing} batches of {size} too few")
 
 
 def _step(

@@ -272,7 +272,7 @@ def test_data_of_fewer_batches_than_its_length_promises(tmp_path):
             return iter([minae.xp.zeros((2, 16))][start:])
 
     model = AutoEncoder()
-    with pytest.raises(ValueError, match=r"of 50 examples is 4 batches of 16; batches\(\) gave 1"):
+    with pytest.raises(ValueError, match="50 examples gave 3 batches of 16 too few"):
         fit(model, Adam(model.parameters()), Short(), Run.create(tmp_path / "run", {}), **SETTINGS,
             out=io.StringIO())
 
