@@ -203,7 +203,9 @@ def test_baselines_are_over_the_words_that_are_kept():
     (gold,) = read_brackets(["(S (X (, ,) (N a) (N b)) (Y (N c) (N d)))"])
     assert baselines([gold], duplicates=True)["best binary"] == (1, 1, 1)
     (silent,) = read_brackets(["(S (. .) (. .))"])
-    assert baselines([silent, gold]) == baselines([gold])
+    with_it, alone = (baselines(trees, rng=np.random.default_rng(0))
+                      for trees in ([silent, gold], [gold]))
+    assert with_it == alone
 
 
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
