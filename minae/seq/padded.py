@@ -25,14 +25,19 @@ def pad(sequences: Iterable[Any], value: Any = 0) -> Padded:
 
     Integers become int64; other numbers keep their dtype, and lists of floats become float32. An
     empty sequence has the length 0. Raises ValueError where there is no sequence, where they differ
-    in more than their time, and for a fraction or NaN among integers.
+    in more than their time, and for a fraction or NaN among integers; TypeError
+    for text.
     """
     rows = [_row(sequence) for sequence in sequences]
     if not rows:
         raise ValueError("there is no sequence to pad")
     full = [row for row in rows if row.size] or rows[:1]
+    if any(row.dtype.kind in "SU" for row in full):
+        raise TypeError("sequences are of numbers, not of text: encode it first")
     if any(row.ndim == 0 or row.shape[1:] != full[0].shape[1:] for row in full):
         shapes = sorted({str(row.shape) for row in full})
+        if all(row.ndim == 0 for row in full):
+            raise ValueError("sequences must be several, each (time, ...); put the one into [...]")
         raise ValueError(f"sequences must be (time, ...), alike but for time; got {shapes}")
     lengths = numpy.array([len(row) for row in rows])
     dtype = numpy.result_type(*full)

@@ -34,19 +34,27 @@ def lines(source: Any, *, encoding: str = "utf-8", longest: int = LONGEST) -> It
     """The lines of ``source``, without their ends; never more than one of them is in memory.
 
     ``source`` is the path of a file, packed by gzip if it ends in ``.gz``; or an open file, or any
-    other iterable, of lines that are str or bytes. ``encoding`` is one that ASCII is a part of; a
-    mark of byte order at the beginning is passed over. Raises TextError for bytes that are not of
-    the encoding, for a NUL, and for a line of more than ``longest`` bytes (of a str, characters);
-    what the system says where a file cannot be opened; FormatError where its packing is damaged;
-    TypeError for what are no lines.
+    other iterable, of lines that are str or bytes: a text goes into a list. ``encoding`` is one
+    that ASCII is a part of; a mark of byte order at the beginning is passed over. Raises TextError
+    for bytes that are not of the encoding, for a NUL, and for a line of more than ``longest`` bytes
+    (of a str, characters); what the system says where a file cannot be opened; FormatError where
+    its packing is damaged; TypeError for what are no lines.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with _opened(path) as file:
             yield from _checked(_unpacked(file, path, longest), source, encoding, longest)
     else:
         raw = _bounded(source, longest) if hasattr(source, "readline") else source
         yield from _checked(raw, source, encoding, longest)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    except OSError as error:
+        error.add_note("A str is the path of a file; put text itself into [...].")
+        raise
 
 
 def _bounded(file: Any, longest: int) -> Iterator[Any]:
@@ -77,7 +85,8 @@ def _checked(raw: Iterable[Any], source: Any, encoding: str, longest: int) -> It
                 line = line.decode(encoding)
             except UnicodeDecodeError as error:
                 column = len(line[: error.start].decode(encoding)) + 1
-                what = f"the byte 0x{line[error.start]:02x} is no {encoding}; name its encoding="
+                byte = f"the byte 0x{line[error.start]:02x} is no {encoding}"
+                what = f"{byte}: convert it, or name its encoding="
                 raise TextError(what, source, number, column) from None
         if number == 1:
             line = line.removeprefix("\ufeff")

@@ -222,6 +222,8 @@ class Forest(Tree):
     """
 
     def __init__(self, trees: Iterable[Tree]) -> None:
+        if isinstance(trees, Tree):
+            raise TypeError("trees must be several, as a list; put the one into [...]")
         self.trees = list(trees)
         self.starts: Array = numpy.cumsum([0, *map(len, self.trees)])
         above = self._joined([tree.parent for tree in self.trees])

@@ -73,7 +73,7 @@ def test_without_files_trees_are_drawn(told):
 
 @pytest.mark.parametrize("content, what", [
     (b"(S (NP a)\n", "line 1, column 1: the text ends within this tree"),
-    (b"(S (NP \xe9))\n", "byte 0xe9 is no utf-8; name its encoding="),
+    (b"(S (NP \xe9))\n", "byte 0xe9 is no utf-8: convert it, or name its encoding="),
     (b"", "has 0 trees"),
 ])
 def test_other_files_are_refused(tmp_path, content, what):

@@ -34,9 +34,14 @@ def test_shapes_and_dtypes(sequences, shape, dtype, numpy):
 def test_what_cannot_stand_side_by_side_is_refused():
     with pytest.raises(ValueError, match="no sequence to pad"):
         pad([])
-    for wrong in ([np.zeros((2, 3)), np.zeros((2, 4))], [1, 2]):
+    for wrong in ([np.zeros((2, 3)), np.zeros((2, 4))], [1, [2]]):
         with pytest.raises(ValueError, match=r"must be \(time, \.\.\.\), alike but for time"):
             pad(wrong)
+    with pytest.raises(ValueError, match=r"must be several, .* put the one into \[\.\.\.\]"):
+        pad([1, 2])
+    for text in ("ab", ["a", "bc"], [["a"], ["b", "c"]], [[], ["a"]], [b"ab"]):
+        with pytest.raises(TypeError, match="not of text: encode it first"):
+            pad(text)
     for value in (0.5, float("nan")):
         with pytest.raises(ValueError, match=f"int64 cannot be filled up with {value}"):
             pad([[1, 2], [3]], value)

@@ -48,6 +48,13 @@ def test_what_are_no_lines_is_refused(source):
         list(lines(source))
 
 
+@pytest.mark.parametrize("name", ["(S (N a))", "a.gz"])
+def test_text_in_place_of_a_path_is_told_the_way(name):
+    with pytest.raises(FileNotFoundError) as error:
+        list(lines(name))
+    assert error.value.__notes__ == ["A str is the path of a file; put text itself into [...]."]
+
+
 def test_of_a_line_without_an_end_no_more_is_read_than_is_allowed():
     class Endless:
         read = 0

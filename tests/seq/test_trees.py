@@ -122,6 +122,13 @@ def test_what_is_no_tree_is_refused():
         Tree([-1, 0], ["a"])
 
 
+def test_one_tree_in_place_of_several_is_refused():
+    (tree,) = read_brackets(["(S (N a) (V b))"])
+    for one in (tree, Forest([tree])):
+        with pytest.raises(TypeError, match=r"put the one into \[\.\.\.\]"):
+            Forest(one)
+
+
 def test_trees_compare_and_print():
     tree = Tree([-1, 0], ["S", "V"], [None, "go"])
     assert tree == Tree([-1, 0], ["S", "V"], [None, "go"])
