@@ -139,7 +139,8 @@ class GPT(Saved):
         before = len(caches[0]) if caches else 0
         end = before + ids.shape[1]
         if end > self.context:
-            raise ValueError(f"{end} tokens are more than the context of {self.context}")
+            cure = "draw fewer, or make a model of a longer context="
+            raise ValueError(f"{end} tokens are more than the context of {self.context}: {cure}")
         positions = ops.getitem(self.positions.weight, index=slice(before, end))
         x = self.dropout(embedded(self.embedding, ids) + positions)
         return self.transformer(x, causal=True, caches=caches)

@@ -140,7 +140,8 @@ class Transformer(Saved):
         """The vectors of tokens, with their positions in them."""
         end = before + ids.shape[1]
         if end > self.context:
-            raise ValueError(f"{end} tokens are more than the context of {self.context}")
+            cure = "draw fewer, or make a model of a longer context="
+            raise ValueError(f"{end} tokens are more than the context of {self.context}: {cure}")
         positions = ops.getitem(self.positions, index=slice(before, end))
         x = embedded(table, ids)
         return self.dropout(x * math.sqrt(x.shape[-1]) + positions)

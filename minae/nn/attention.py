@@ -134,6 +134,8 @@ class KeyValueCache:
     def extend(self, keys: Any, values: Any) -> tuple[Any, Any]:
         """Add those of new positions; all there are."""
         if len(self):
+            if keys.shape[0] != (rows := self.keys.shape[0]):
+                raise ValueError(f"{keys.shape[0]} rows do not continue a state of {rows}")
             keys = ops.concatenate(self.keys, keys, axis=2)
             values = ops.concatenate(self.values, values, axis=2)
         self.keys, self.values = keys, values

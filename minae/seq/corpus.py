@@ -29,7 +29,8 @@ class Windows:
         if self.ids.ndim != 1 or self.ids.dtype.kind not in "iu":
             raise TypeError(f"ids must be the integers of one text, got {describe(self.ids)}")
         if time < 1 or len(self) < 1:
-            raise ValueError(f"{len(self.ids)} ids are no window of {time} steps and one more")
+            raise ValueError(f"{len(self.ids)} ids are no window of {time} steps and one more:"
+                             " take a longer text, or fewer steps")
 
     def __len__(self) -> int:
         """How many windows an epoch has; one fewer than fit, which leaves room for the beginning.

@@ -211,6 +211,12 @@ def test_what_is_longer_than_the_context(model, array):
         model.step(array(ids(1)), state)
 
 
+def test_tokens_of_other_rows_than_the_state_are_refused(model, array):
+    state = model.start(array(ids(1, 3)))
+    with pytest.raises(ValueError, match="2 rows do not continue a state of 1"):
+        model.step(array(ids(2)), state)
+
+
 def test_impossible_sizes():
     with pytest.raises(ValueError, match="impossible vocabulary=0"):
         GPT(0)
