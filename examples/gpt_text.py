@@ -5,7 +5,8 @@
 
 The text is --text, or tiny Shakespeare from --data-dir or $MINAE_DATA; with none of them, the pages
 of Python's own help. The last tenth is held out. The run folder keeps weights, tokenizer, metrics,
-curves and samples, and ``minae.models.GPT.load(folder)`` gives the model back.
+curves and samples; ``GPT.load(folder)`` and ``seq.load_tokenizer(folder / "tokenizer.json")`` give
+model and tokenizer back.
 """
 
 import sys

@@ -9,7 +9,8 @@ Sentences are those of a built-in grammar, logical forms of ATIS (in --data-dir 
 of a file: text, one sentence a line, or trees in brackets. Every tenth is held out. Trees that came
 with them are for evaluation alone. A language model, an LSTM of equal size, learns beside. The run
 folder keeps weights, tokenizer, metrics, curves, drawn trees and what was written;
-``minae.models.TreeAutoencoder.load(folder)`` gives the model back.
+``TreeAutoencoder.load(folder)`` and ``seq.load_tokenizer(folder / "tokenizer.json")`` give model
+and tokenizer back.
 """
 
 import sys

@@ -51,11 +51,13 @@ def sample(
 ) -> Decoded:
     """Draw a sequence for each row, and say how probable it was.
 
-    ``step`` is the model, ``state`` the one to start from, ``first`` (rows,) the tokens that are
-    given; they are no part of the result. ``length`` is the most tokens to draw, ``end`` the token
-    that ends a sequence, if any. Logits are divided by ``temperature``; then all but the ``top_k``
-    largest are left out; then all but the fewest that have at least the share ``top_p`` of what
-    is left (Holtzman et al. 2020), the more probable first, of equals the lower token.
+    ``step`` is that of a model, ``model.step``: ``(tokens, state)`` to ``(logits, state)``.
+    ``state`` is the one to start from, ``first`` (rows,) a token for each row, which is no part of
+    the result; what stands before it is read by ``model.start``. ``length`` is the most tokens to
+    draw, ``end`` the token that ends a sequence, if any. Logits are divided by ``temperature``;
+    then all but the ``top_k`` largest are left out; then all but the fewest that have at least the
+    share ``top_p`` of what is left (Holtzman et al. 2020), the more probable first, of equals the
+    lower token.
 
     The log-probabilities are those under the distribution that was drawn from, with all of this
     done to it. Where the model is recorded, they are too, so that ``reinforce`` can learn from
