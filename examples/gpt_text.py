@@ -15,6 +15,7 @@ from functools import partial
 import minae
 from minae import command, pictures
 from minae.data import load_text
+from minae.io import write_file
 from minae.models import GPT
 from minae.optim import AdamW, cosine, warmup
 from minae.run import Run
@@ -84,7 +85,7 @@ def main(options, out):
     model.save(run.folder)
     run.write("metrics.json", metrics)
     written = [options.prompt + more for more in write(model, tokenizer, prompt)]
-    (run.folder / "samples.txt").write_text("\n\n--------\n\n".join(written), encoding="utf-8")
+    write_file(run.folder / "samples.txt", "\n\n--------\n\n".join(written).encode())
     say(written[0])
     try:
         pictures.curves(run.folder / "curves.png", {"loss": [row["loss"] for row in run.history]})

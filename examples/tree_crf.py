@@ -112,8 +112,8 @@ def draw(run, test, parsed, say):
         colors = [pictures.RIGHT if tuple(span) in right else pictures.WRONG
                   for span in tree.spans.tolist()]
         colors = [color if degree else "" for color, degree in zip(colors, tree.degree)]
-        rows.append([("treebank", gold, [""] * len(gold)),
-                     ("parsed; orange: not in the treebank", tree, colors)])
+        rows.append([("given", gold, [""] * len(gold)),
+                     ("parsed; orange: not in the given one", tree, colors)])
     try:
         pictures.trees(run.folder / "trees.png", rows)
         pictures.curves(run.folder / "curves.png", {"loss": [row["loss"] for row in run.history]})

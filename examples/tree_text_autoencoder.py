@@ -21,6 +21,7 @@ import numpy as np
 import minae
 from minae import command, nn, pictures
 from minae.data import is_sentence, load_sentences
+from minae.io import write_file
 from minae.models import RecurrentLM, TreeAutoencoder
 from minae.optim import Adam, cosine
 from minae.seq import (
@@ -215,7 +216,7 @@ def show(run, trees, gold, written, say):
         text, likely, sampled = written[i]
         lines += [f"read      {text}", f"tree      {bare(trees[i])}", f"likeliest {likely}",
                   f"drawn     {sampled}", ""]  # fmt: skip
-    (run.folder / "written.txt").write_text("\n".join(lines), encoding="utf-8")
+    write_file(run.folder / "written.txt", "\n".join(lines).encode())
     say("\n".join(lines[:15]))
     try:
         rows = [side_by_side(gold and gold[i], trees[i]) for i in chosen]

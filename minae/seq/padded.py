@@ -25,8 +25,7 @@ def pad(sequences: Iterable[Any], value: Any = 0) -> Padded:
 
     Integers become int64; other numbers keep their dtype, and lists of floats become float32. An
     empty sequence has the length 0. Raises ValueError where there is no sequence, where they differ
-    in more than their time, and for a fraction or NaN among integers; TypeError
-    for text.
+    in more than their time, and for a fraction or NaN among integers; TypeError for text.
     """
     rows = [_row(sequence) for sequence in sequences]
     if not rows:
