@@ -1,8 +1,8 @@
 """Sums over all structures of a chart: each chart of a batch by one thread.
 
-The terms of several cells of a level are written one after the other, so that their exponentials
-are taken in one loop, a register of them at once. A cell whose score is -inf is not looked into:
-what a constraint forbids, or a length leaves out, takes no time.
+The terms of several cells of a level are written one after the other, so that what is done with
+them is done in one loop. A cell whose score is -inf is not looked into: what a constraint forbids,
+or a length leaves out, takes no time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from minae.backend import expect
 from . import reference
 from .compiler import associative, inline, kernel
 from .levels import Level
-from .rows import finite
 from .threads import share
 from .transcendental import exp
 
@@ -33,10 +32,12 @@ def chart_total(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
     if kind in ("log", "max"):
         total, best = _total[x.dtype], kind == "max"
         return _each(x, (), lambda chart, b: total(chart, *table, best))
-    if kind in ("expectation", "entropy"):
-        values = finite(x) if kind == "entropy" else _shaped(semiring.values, x.shape)
-        mean, entropy = _mean[x.dtype], kind == "entropy"
-        return _each(x, (), lambda chart, b: mean(chart, *table, _double(values[b]), entropy))
+    if kind == "expectation":
+        mean, values = _mean[x.dtype], _shaped(semiring.values, x.shape)
+        return _each(x, (), lambda chart, b: mean(chart, *table, _double(values[b])))
+    if kind == "entropy":
+        entropy = _entropy[x.dtype]
+        return _each(x, (), lambda chart, b: entropy(chart, *table))
     return reference.chart_total(x, levels, semiring)
 
 
@@ -103,7 +104,30 @@ def _items(levels: tuple[Level, ...]) -> tuple[Any, Any]:
     return np.concatenate(rows), np.array(groups)
 
 
-# --- Exponentials -----------------------------------------------------------------------------
+# --- Numbers of any size ------------------------------------------------------------------------
+#
+# The sums are of exp(score), which no float may hold: each is m 2^e, with a whole e that is a float
+# too. So a term is a product, brought to the scale of the others by bits, and no exponential is
+# taken but those of the scores. What is worth nothing has e = -inf.
+
+LOG_2, WHOLE = math.log(2), 1.5 * 2.0**52  # a float plus WHOLE has its nearest integer as last bits
+ONE, DIGITS = 1023 << 52, (1 << 52) - 1  # the bits of 1.0; those behind the point
+
+
+@inline
+def _numbers(chart):
+    """Both parts of exp(x) for the scores x, and room for the terms of some items."""
+    e = np.floor(chart * (1 / LOG_2) + 0.5)
+    m = np.empty_like(e)
+    for i in range(len(m)):
+        rest = chart[i] - e[i] * LOG_2  # infinite scores have none, huge ones any
+        m[i] = exp(rest if -1.0 < rest < 1.0 else 0.0)
+    return m, e, np.empty(chart.size + TOGETHER), np.empty(TOGETHER)
+
+
+@inline
+def _log(m, e):
+    return math.log(m) + e * LOG_2 if e > -math.inf else -math.inf
 
 
 @associative
@@ -115,25 +139,27 @@ def _sum(powers, first, last):
 
 
 @inline
-def _powers(chart, items, first, last, powers, tops):
-    """The exponentials of the terms of some items, one item after the other, divided by the largest
-    of each; ``tops`` are the logarithms of these. An item that is worth nothing has no place."""
+def _powers(m, e, items, first, last, powers, tops):
+    """The terms of some items, one item after the other, each divided by 2^top, the largest power
+    among those of its item. An item that is worth nothing has no place."""
     place = 0
     for i in range(first, last):
         left, right, top = items[i, 2], items[i, 4], -math.inf
-        if chart[items[i, 0]] > -math.inf:
+        if e[items[i, 0]] > -math.inf:
             for k in range(place, place + items[i, 1]):
-                powers[k] = chart[left] + chart[right]
+                powers[k] = e[left] + e[right]
                 top = max(top, powers[k])
                 left += items[i, 3]
                 right += items[i, 5]
         tops[i - first] = top
         if top > -math.inf:
+            left, right = items[i, 2], items[i, 4]
             for k in range(place, place + items[i, 1]):
-                powers[k] -= top
+                bits = np.float64(max(powers[k] - top, -1023.0) + WHOLE).view(np.int64)
+                powers[k] = m[left] * m[right] * np.int64((bits << 52) + ONE).view(np.float64)
+                left += items[i, 3]
+                right += items[i, 5]
             place += items[i, 1]
-    for k in range(place):
-        powers[k] = exp(powers[k])
 
 
 # --- Upwards ----------------------------------------------------------------------------------
@@ -143,17 +169,20 @@ _CHART = types.float64[::1], types.int64[:, ::1], types.int64[::1]
 
 
 @inline
-def _fill(chart, items, groups, powers, tops):
-    """Make scores what every cell is worth: the logarithm of a sum."""
+def _fill(m, e, items, groups, powers, tops):
+    """Make scores what every cell is worth: a sum."""
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(chart, items, first, last, powers, tops)
+        _powers(m, e, items, first, last, powers, tops)
         for i in range(first, last):
-            top = tops[i - first]
+            cell, top = items[i, 0], tops[i - first]
             if top > -math.inf:
-                top += math.log(_sum(powers, place, place + items[i, 1]))
+                total = m[cell] * _sum(powers, place, place + items[i, 1])
                 place += items[i, 1]
-            chart[items[i, 0]] += top
+                bits = np.float64(total).view(np.int64)
+                top += (bits >> 52) - 1023
+                m[cell] = np.int64((bits & DIGITS) | ONE).view(np.float64)
+            e[cell] += top
 
 
 @inline
@@ -177,12 +206,12 @@ def _first_largest(chart, items, i):
 
 
 @inline
-def _means(chart, items, groups, values, powers, tops):
+def _means(m, e, items, groups, values, powers, tops):
     """The mean of the second score over the structures below each cell."""
     means = values.copy()
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(chart, items, first, last, powers, tops)
+        _powers(m, e, items, first, last, powers, tops)
         for i in range(first, last):
             if tops[i - first] > -math.inf:
                 means[items[i, 0]] += _mean_of_terms(means, items, i, powers, place)
@@ -200,29 +229,46 @@ def _mean_of_terms(means, items, i, powers, place):
     return mean / _sum(powers, place, place + items[i, 1])
 
 
-@inline
-def _room(chart):
-    """For the exponentials of a group of items, or of one, and the largest of each item."""
-    return np.empty(chart.size + TOGETHER), np.empty(TOGETHER)
-
-
 @kernel(lambda f: (*_CHART, types.boolean))
 def _total(chart, items, groups, best):
     if best:
         _fill_largest(chart, items)
-    else:
-        _fill(chart, items, groups, *_room(chart))
-    return chart[-1]
+        return chart[-1]
+    m, e, powers, tops = _numbers(chart)
+    _fill(m, e, items, groups, powers, tops)
+    return _log(m[-1], e[-1])
 
 
-@kernel(lambda f: (*_CHART, types.float64[::1], types.boolean))
-def _mean(chart, items, groups, values, entropy):
-    powers, tops = _room(chart)
-    _fill(chart, items, groups, powers, tops)
-    mean = _means(chart, items, groups, values, powers, tops)[-1]
-    if entropy:
-        return chart[-1] - mean if chart[-1] > -math.inf else 0.0
-    return mean
+@kernel(lambda f: (*_CHART, types.float64[::1]))
+def _mean(chart, items, groups, values):
+    m, e, powers, tops = _numbers(chart)
+    _fill(m, e, items, groups, powers, tops)
+    return _means(m, e, items, groups, values, powers, tops)[-1]
+
+
+@kernel(lambda f: _CHART)
+def _entropy(chart, items, groups):
+    """That of a cell's choice, and the mean of those below: no large numbers are subtracted."""
+    m, e, powers, tops = _numbers(chart)
+    _fill(m, e, items, groups, powers, tops)
+    logs, entropies = np.log(m), np.zeros(chart.size)
+    for g in range(len(groups) - 1):
+        first, last, place = groups[g], groups[g + 1], 0
+        _powers(m, e, items, first, last, powers, tops)
+        for i in range(first, last):
+            left, right, top, mean = items[i, 2], items[i, 4], tops[i - first], 0.0
+            if top > -math.inf:
+                end = place + items[i, 1]
+                total = _sum(powers, place, end)
+                for k in range(place, end):
+                    if powers[k] > 0:
+                        power = logs[left] + logs[right] + (e[left] + e[right] - top) * LOG_2
+                        mean += powers[k] * (entropies[left] + entropies[right] - power)
+                    left += items[i, 3]
+                    right += items[i, 5]
+                entropies[items[i, 0]] = mean / total + math.log(total)
+                place = end
+    return entropies[-1]
 
 
 # --- Downwards --------------------------------------------------------------------------------
@@ -250,12 +296,12 @@ def _start(chart):
 
 @kernel(lambda f: _CHART)
 def _probabilities(chart, items, groups):
-    powers, tops = _room(chart)
-    _fill(chart, items, groups, powers, tops)
+    m, e, powers, tops = _numbers(chart)
+    _fill(m, e, items, groups, powers, tops)
     parts = _start(chart)
     for g in range(len(groups) - 2, -1, -1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(chart, items, first, last, powers, tops)
+        _powers(m, e, items, first, last, powers, tops)
         for i in range(first, last):
             if tops[i - first] > -math.inf:
                 end = place + items[i, 1]
@@ -269,13 +315,13 @@ def _probabilities(chart, items, groups):
 
 @kernel(lambda f: (*_CHART, types.float64[::1]))
 def _covariance(chart, items, groups, values):
-    powers, tops = _room(chart)
-    _fill(chart, items, groups, powers, tops)
-    means = _means(chart, items, groups, values, powers, tops)
+    m, e, powers, tops = _numbers(chart)
+    _fill(m, e, items, groups, powers, tops)
+    means = _means(m, e, items, groups, values, powers, tops)
     parts, moves, moved = _start(chart), np.zeros(chart.size), np.empty_like(powers)
     for g in range(len(groups) - 2, -1, -1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(chart, items, first, last, powers, tops)
+        _powers(m, e, items, first, last, powers, tops)
         for i in range(first, last):
             if tops[i - first] > -math.inf:
                 end, left, right = place + items[i, 1], items[i, 2], items[i, 4]
@@ -308,15 +354,15 @@ def _best(chart, items, groups):
 
 @kernel(lambda f: (*_CHART, types.float64[:, ::1]))
 def _draw(chart, items, groups, uniforms):
-    powers, tops = _room(chart)
-    _fill(chart, items, groups, powers, tops)
+    m, e, powers, tops = _numbers(chart)
+    _fill(m, e, items, groups, powers, tops)
     out = np.zeros((len(uniforms), chart.size))
     for sample in range(len(out)):
         parts = out[sample]
         parts[-1] = 1
         for i in range(len(items) - 1, -1, -1):
             if parts[items[i, 0]] > 0:
-                _powers(chart, items, i, i + 1, powers, tops)
+                _powers(m, e, items, i, i + 1, powers, tops)
                 if tops[0] > -math.inf:
                     target = uniforms[sample, i] * _sum(powers, 0, items[i, 1])
                     choice, running = 0, 0.0

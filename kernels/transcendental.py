@@ -85,12 +85,20 @@ class _Formula:
         digits = self.integer(self.form.mantissa)
         return self.builder.bitcast(self.builder.shl(raised, digits), self.form.kind)
 
-    def reduced(self, x: Any) -> tuple[Any, Any]:
-        """Whole k and small r with ``x = k log 2 + r``."""
+    def whole(self, x: Any) -> tuple[Any, Any]:
+        """The whole number nearest to ``x``, as a float and as an integer: the last digits of x and
+        a number so large that it has none behind the point. (AVX2 cannot convert float64.)"""
+        large = self.number(1.5 * 2.0**self.form.mantissa)
+        t = self.builder.fadd(x, large)
+        bits = (self.builder.bitcast(value, self.form.bits) for value in (t, large))
+        return self.builder.fsub(t, large), self.builder.sub(*bits)
+
+    def reduced(self, x: Any) -> tuple[Any, Any, Any]:
+        """Whole k, as a float and as an integer, and small r with ``x = k log 2 + r``."""
         coarse, rest = self.form.log
-        k = self.call("rint", self.builder.fmul(x, self.number(1 / LOG_2)))
+        k, exponent = self.whole(self.builder.fmul(x, self.number(1 / LOG_2)))
         r = self.call("fma", k, self.number(-coarse), x)
-        return self.builder.fptosi(k, self.form.bits), self.call("fma", k, self.number(-rest), r)
+        return k, exponent, self.call("fma", k, self.number(-rest), r)
 
     def series(self, r: Any, first: int) -> Any:
         """``r^n / (n + first)!``, summed from n = 0."""
@@ -102,18 +110,18 @@ class _Formula:
 
     def exp(self, x: Any) -> Any:
         builder = self.builder
-        k, r = self.reduced(self.held(x, *self.form.range))
-        half = builder.ashr(k, self.integer(1))  # 2^k alone may be out of range
+        k, exponent, r = self.reduced(self.held(x, *self.form.range))
+        _, half = self.whole(builder.fmul(k, self.number(0.5)))  # 2^k alone may be out of range
         value = builder.fmul(self.series(r, 0), self.power(half))
-        return self.unless_nan(x, builder.fmul(value, self.power(builder.sub(k, half))))
+        return self.unless_nan(x, builder.fmul(value, self.power(builder.sub(exponent, half))))
 
     def tanh(self, x: Any) -> Any:
         """``h / (h + 1)`` with ``2 h = exp(2 x) - 1``; as ``a - a a / (h + 1)``, where a is h or 1,
         the smaller, what the quotient is rounded by counts for half at most."""
         builder, one = self.builder, self.number(1)
         size = self.held(self.call("fabs", x), 0, 20)  # tanh(20) rounds to 1
-        k, r = self.reduced(builder.fadd(size, size))
-        power = self.power(builder.sub(k, self.integer(1)))
+        _, exponent, r = self.reduced(builder.fadd(size, size))
+        power = self.power(builder.sub(exponent, self.integer(1)))
         small = self.call("fma", builder.fmul(r, r), self.series(r, 2), r)  # exp(r) - 1
         h = self.call("fma", power, small, builder.fsub(power, self.number(0.5)))
         a = builder.select(builder.fcmp_ordered("<", h, one), h, one)
