@@ -108,21 +108,40 @@ def _items(levels: tuple[Level, ...]) -> tuple[Any, Any]:
 #
 # The sums are of exp(score), which no float may hold: each is m 2^e, with a whole e that is a float
 # too. So a term is a product, brought to the scale of the others by bits, and no exponential is
-# taken but those of the scores. What is worth nothing has e = -inf.
+# taken but those of the scores. While no m is farther from 1 than LARGE, all e are 0 and not looked
+# at: the chart is tame. What is worth nothing has m = 0 and e = -inf.
 
 LOG_2, WHOLE = math.log(2), 1.5 * 2.0**52  # a float plus WHOLE has its nearest integer as last bits
 ONE, DIGITS = 1023 << 52, (1 << 52) - 1  # the bits of 1.0; those behind the point
+LARGE, LOG_LARGE = 2.0**300, 200.0  # a score times two such cells is a float still
 
 
 @inline
 def _numbers(chart):
-    """Both parts of exp(x) for the scores x, and room for the terms of some items."""
-    e = np.floor(chart * (1 / LOG_2) + 0.5)
-    m = np.empty_like(e)
+    """m and e of exp(x) for the scores x, whether they are tame, and room for the terms of some
+    items."""
+    m, e, tame = np.zeros_like(chart), np.zeros_like(chart), np.ones(1, np.bool_)
     for i in range(len(m)):
-        rest = chart[i] - e[i] * LOG_2  # infinite scores have none, huge ones any
-        m[i] = exp(rest if -1.0 < rest < 1.0 else 0.0)
-    return m, e, np.empty(chart.size + TOGETHER), np.empty(TOGETHER)
+        if chart[i] > LOG_LARGE or -math.inf < chart[i] < -LOG_LARGE:
+            tame[0] = False
+    for i in range(len(m)):
+        if chart[i] == -math.inf:
+            e[i] = chart[i]
+            continue
+        if not tame[0]:
+            e[i] = math.floor(chart[i] * (1 / LOG_2) + 0.5)
+        rest = chart[i] - e[i] * LOG_2  # of huge scores no digit is left
+        m[i] = exp(rest if abs(rest) <= LOG_LARGE else 0.0)
+    return m, e, tame, np.empty(chart.size + TOGETHER), np.empty(TOGETHER)
+
+
+@inline
+def _normalize(m, e, cell):
+    """Bring m into [1, 2)."""
+    if m[cell] > 0:
+        bits = np.float64(m[cell]).view(np.int64)
+        e[cell] += (bits >> 52) - 1023
+        m[cell] = np.int64((bits & DIGITS) | ONE).view(np.float64)
 
 
 @inline
@@ -139,27 +158,37 @@ def _sum(powers, first, last):
 
 
 @inline
-def _powers(m, e, items, first, last, powers, tops):
+def _powers(m, e, tame, items, first, last, powers, tops):
     """The terms of some items, one item after the other, each divided by 2^top, the largest power
-    among those of its item. An item that is worth nothing has no place."""
+    among those of its item. An item that is worth nothing has no place, and top = -inf."""
     place = 0
     for i in range(first, last):
-        left, right, top = items[i, 2], items[i, 4], -math.inf
-        if e[items[i, 0]] > -math.inf:
-            for k in range(place, place + items[i, 1]):
+        left, right, top, end = items[i, 2], items[i, 4], -math.inf, place + items[i, 1]
+        if e[items[i, 0]] == -math.inf:
+            pass
+        elif tame[0]:
+            for k in range(place, end):
+                powers[k] = m[left] * m[right]
+                left += items[i, 3]
+                right += items[i, 5]
+            if _sum(powers, place, end) > 0:
+                top = 0.0
+        else:
+            for k in range(place, end):
                 powers[k] = e[left] + e[right]
                 top = max(top, powers[k])
                 left += items[i, 3]
                 right += items[i, 5]
+            if top > -math.inf:
+                left, right = items[i, 2], items[i, 4]
+                for k in range(place, end):
+                    bits = np.float64(max(powers[k] - top, -1023.0) + WHOLE).view(np.int64)
+                    powers[k] = m[left] * m[right] * np.int64((bits << 52) + ONE).view(np.float64)
+                    left += items[i, 3]
+                    right += items[i, 5]
         tops[i - first] = top
         if top > -math.inf:
-            left, right = items[i, 2], items[i, 4]
-            for k in range(place, place + items[i, 1]):
-                bits = np.float64(max(powers[k] - top, -1023.0) + WHOLE).view(np.int64)
-                powers[k] = m[left] * m[right] * np.int64((bits << 52) + ONE).view(np.float64)
-                left += items[i, 3]
-                right += items[i, 5]
-            place += items[i, 1]
+            place = end
 
 
 # --- Upwards ----------------------------------------------------------------------------------
@@ -169,20 +198,24 @@ _CHART = types.float64[::1], types.int64[:, ::1], types.int64[::1]
 
 
 @inline
-def _fill(m, e, items, groups, powers, tops):
+def _fill(m, e, tame, items, groups, powers, tops):
     """Make scores what every cell is worth: a sum."""
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, items, first, last, powers, tops)
+        _powers(m, e, tame, items, first, last, powers, tops)
         for i in range(first, last):
-            cell, top = items[i, 0], tops[i - first]
-            if top > -math.inf:
+            cell, total = items[i, 0], 0.0
+            e[cell] += tops[i - first]
+            if tops[i - first] > -math.inf:
                 total = m[cell] * _sum(powers, place, place + items[i, 1])
                 place += items[i, 1]
-                bits = np.float64(total).view(np.int64)
-                top += (bits >> 52) - 1023
-                m[cell] = np.int64((bits & DIGITS) | ONE).view(np.float64)
-            e[cell] += top
+            m[cell] = total
+            if not tame[0]:
+                _normalize(m, e, cell)
+            elif total > LARGE or 0 < total < 1 / LARGE:
+                tame[0] = False
+                for each in range(len(m)):
+                    _normalize(m, e, each)
 
 
 @inline
@@ -206,12 +239,12 @@ def _first_largest(chart, items, i):
 
 
 @inline
-def _means(m, e, items, groups, values, powers, tops):
+def _means(m, e, tame, items, groups, values, powers, tops):
     """The mean of the second score over the structures below each cell."""
     means = values.copy()
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, items, first, last, powers, tops)
+        _powers(m, e, tame, items, first, last, powers, tops)
         for i in range(first, last):
             if tops[i - first] > -math.inf:
                 means[items[i, 0]] += _mean_of_terms(means, items, i, powers, place)
@@ -234,27 +267,27 @@ def _total(chart, items, groups, best):
     if best:
         _fill_largest(chart, items)
         return chart[-1]
-    m, e, powers, tops = _numbers(chart)
-    _fill(m, e, items, groups, powers, tops)
+    m, e, tame, powers, tops = _numbers(chart)
+    _fill(m, e, tame, items, groups, powers, tops)
     return _log(m[-1], e[-1])
 
 
 @kernel(lambda f: (*_CHART, types.float64[::1]))
 def _mean(chart, items, groups, values):
-    m, e, powers, tops = _numbers(chart)
-    _fill(m, e, items, groups, powers, tops)
-    return _means(m, e, items, groups, values, powers, tops)[-1]
+    m, e, tame, powers, tops = _numbers(chart)
+    _fill(m, e, tame, items, groups, powers, tops)
+    return _means(m, e, tame, items, groups, values, powers, tops)[-1]
 
 
 @kernel(lambda f: _CHART)
 def _entropy(chart, items, groups):
     """That of a cell's choice, and the mean of those below: no large numbers are subtracted."""
-    m, e, powers, tops = _numbers(chart)
-    _fill(m, e, items, groups, powers, tops)
+    m, e, tame, powers, tops = _numbers(chart)
+    _fill(m, e, tame, items, groups, powers, tops)
     logs, entropies = np.log(m), np.zeros(chart.size)
     for g in range(len(groups) - 1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, items, first, last, powers, tops)
+        _powers(m, e, tame, items, first, last, powers, tops)
         for i in range(first, last):
             left, right, top, mean = items[i, 2], items[i, 4], tops[i - first], 0.0
             if top > -math.inf:
@@ -296,12 +329,12 @@ def _start(chart):
 
 @kernel(lambda f: _CHART)
 def _probabilities(chart, items, groups):
-    m, e, powers, tops = _numbers(chart)
-    _fill(m, e, items, groups, powers, tops)
+    m, e, tame, powers, tops = _numbers(chart)
+    _fill(m, e, tame, items, groups, powers, tops)
     parts = _start(chart)
     for g in range(len(groups) - 2, -1, -1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, items, first, last, powers, tops)
+        _powers(m, e, tame, items, first, last, powers, tops)
         for i in range(first, last):
             if tops[i - first] > -math.inf:
                 end = place + items[i, 1]
@@ -315,13 +348,13 @@ def _probabilities(chart, items, groups):
 
 @kernel(lambda f: (*_CHART, types.float64[::1]))
 def _covariance(chart, items, groups, values):
-    m, e, powers, tops = _numbers(chart)
-    _fill(m, e, items, groups, powers, tops)
-    means = _means(m, e, items, groups, values, powers, tops)
+    m, e, tame, powers, tops = _numbers(chart)
+    _fill(m, e, tame, items, groups, powers, tops)
+    means = _means(m, e, tame, items, groups, values, powers, tops)
     parts, moves, moved = _start(chart), np.zeros(chart.size), np.empty_like(powers)
     for g in range(len(groups) - 2, -1, -1):
         first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, items, first, last, powers, tops)
+        _powers(m, e, tame, items, first, last, powers, tops)
         for i in range(first, last):
             if tops[i - first] > -math.inf:
                 end, left, right = place + items[i, 1], items[i, 2], items[i, 4]
@@ -354,15 +387,15 @@ def _best(chart, items, groups):
 
 @kernel(lambda f: (*_CHART, types.float64[:, ::1]))
 def _draw(chart, items, groups, uniforms):
-    m, e, powers, tops = _numbers(chart)
-    _fill(m, e, items, groups, powers, tops)
+    m, e, tame, powers, tops = _numbers(chart)
+    _fill(m, e, tame, items, groups, powers, tops)
     out = np.zeros((len(uniforms), chart.size))
     for sample in range(len(out)):
         parts = out[sample]
         parts[-1] = 1
         for i in range(len(items) - 1, -1, -1):
             if parts[items[i, 0]] > 0:
-                _powers(m, e, items, i, i + 1, powers, tops)
+                _powers(m, e, tame, items, i, i + 1, powers, tops)
                 if tops[0] > -math.inf:
                     target = uniforms[sample, i] * _sum(powers, 0, items[i, 1])
                     choice, running = 0, 0.0
