@@ -117,22 +117,27 @@ LARGE, LOG_LARGE = 2.0**300, 200.0  # a score times two such cells is a float st
 
 
 @inline
-def _numbers(chart):
-    """m and e of exp(x) for the scores x, whether they are tame, and room for the terms of some
-    items."""
-    m, e, tame = np.zeros_like(chart), np.zeros_like(chart), np.ones(1, np.bool_)
-    for i in range(len(m)):
-        if chart[i] > LOG_LARGE or -math.inf < chart[i] < -LOG_LARGE:
-            tame[0] = False
-    for i in range(len(m)):
-        if chart[i] == -math.inf:
-            e[i] = chart[i]
-            continue
-        if not tame[0]:
+def _numbers(chart, items):
+    """m and e of exp(x) for the scores x, m in their place; whether they are tame; and room for the
+    terms of some items. Each loop does one thing, so that LLVM takes a register of scores at once.
+    """
+    e, wild, most = np.zeros_like(chart), 0, 0
+    for i in range(len(e)):
+        wild += (chart[i] > LOG_LARGE) | ((chart[i] < -LOG_LARGE) & (chart[i] > -math.inf))
+    if wild:
+        for i in range(len(e)):
             e[i] = math.floor(chart[i] * (1 / LOG_2) + 0.5)
+    else:
+        for i in range(len(e)):
+            e[i] = 0.0 if chart[i] > -math.inf else -math.inf
+    for i in range(len(e)):
         rest = chart[i] - e[i] * LOG_2  # of huge scores no digit is left
-        m[i] = exp(rest if abs(rest) <= LOG_LARGE else 0.0)
-    return m, e, tame, np.empty(chart.size + TOGETHER), np.empty(TOGETHER)
+        chart[i] = exp(rest if abs(rest) <= LOG_LARGE else 0.0)
+    for i in range(len(e)):
+        chart[i] = chart[i] if e[i] > -math.inf else 0.0
+    for i in range(len(items)):
+        most = max(most, items[i, 1])
+    return chart, e, np.full(1, wild == 0), np.empty(most + TOGETHER), np.empty(TOGETHER)
 
 
 @inline
@@ -267,14 +272,14 @@ def _total(chart, items, groups, best):
     if best:
         _fill_largest(chart, items)
         return chart[-1]
-    m, e, tame, powers, tops = _numbers(chart)
+    m, e, tame, powers, tops = _numbers(chart, items)
     _fill(m, e, tame, items, groups, powers, tops)
     return _log(m[-1], e[-1])
 
 
 @kernel(lambda f: (*_CHART, types.float64[::1]))
 def _mean(chart, items, groups, values):
-    m, e, tame, powers, tops = _numbers(chart)
+    m, e, tame, powers, tops = _numbers(chart, items)
     _fill(m, e, tame, items, groups, powers, tops)
     return _means(m, e, tame, items, groups, values, powers, tops)[-1]
 
@@ -282,7 +287,7 @@ def _mean(chart, items, groups, values):
 @kernel(lambda f: _CHART)
 def _entropy(chart, items, groups):
     """That of a cell's choice, and the mean of those below: no large numbers are subtracted."""
-    m, e, tame, powers, tops = _numbers(chart)
+    m, e, tame, powers, tops = _numbers(chart, items)
     _fill(m, e, tame, items, groups, powers, tops)
     logs, entropies = np.log(m), np.zeros(chart.size)
     for g in range(len(groups) - 1):
@@ -329,7 +334,7 @@ def _start(chart):
 
 @kernel(lambda f: _CHART)
 def _probabilities(chart, items, groups):
-    m, e, tame, powers, tops = _numbers(chart)
+    m, e, tame, powers, tops = _numbers(chart, items)
     _fill(m, e, tame, items, groups, powers, tops)
     parts = _start(chart)
     for g in range(len(groups) - 2, -1, -1):
@@ -348,7 +353,7 @@ def _probabilities(chart, items, groups):
 
 @kernel(lambda f: (*_CHART, types.float64[::1]))
 def _covariance(chart, items, groups, values):
-    m, e, tame, powers, tops = _numbers(chart)
+    m, e, tame, powers, tops = _numbers(chart, items)
     _fill(m, e, tame, items, groups, powers, tops)
     means = _means(m, e, tame, items, groups, values, powers, tops)
     parts, moves, moved = _start(chart), np.zeros(chart.size), np.empty_like(powers)
@@ -387,7 +392,7 @@ def _best(chart, items, groups):
 
 @kernel(lambda f: (*_CHART, types.float64[:, ::1]))
 def _draw(chart, items, groups, uniforms):
-    m, e, tame, powers, tops = _numbers(chart)
+    m, e, tame, powers, tops = _numbers(chart, items)
     _fill(m, e, tame, items, groups, powers, tops)
     out = np.zeros((len(uniforms), chart.size))
     for sample in range(len(out)):
