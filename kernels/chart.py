@@ -126,7 +126,7 @@ def _numbers(chart, items):
         wild += (chart[i] > LOG_LARGE) | ((chart[i] < -LOG_LARGE) & (chart[i] > -math.inf))
     if wild:
         for i in range(len(e)):
-            e[i] = math.floor(chart[i] * (1 / LOG_2) + 0.5)
+            e[i] = np.floor(chart[i] * (1 / LOG_2) + 0.5)  # a float, whatever its size
     else:
         for i in range(len(e)):
             e[i] = 0.0 if chart[i] > -math.inf else -math.inf
