@@ -87,10 +87,8 @@ def main(options, out):
     written = [options.prompt + more for more in write(model, tokenizer, prompt)]
     write_file(run.folder / "samples.txt", "\n\n--------\n\n".join(written).encode())
     say(written[0])
-    try:
+    with pictures.if_possible(say):
         pictures.curves(run.folder / "curves.png", {"loss": [row["loss"] for row in run.history]})
-    except ImportError as error:
-        say(f"no pictures: {error}")
     say(f"{bits:.3f} bits per character on the held-out tenth, {metrics['seconds']:.0f} s:"
         f" see {run.folder}")
     return metrics

@@ -274,11 +274,9 @@ def draw(model, coder, run, test, pairs, say):
             (weights,) = model.attention(*sides).numpy()
         maps.append(([*coder.read(source), "<eos>"], [*written, "<eos>"], weights))
     history = {name: [row[name] for row in run.history] for name in ("loss", "perplexity")}
-    try:
+    with pictures.if_possible(say):
         pictures.attention_maps(run.folder / "attention.png", maps)
         pictures.curves(run.folder / "curves.png", history, log=("perplexity",))
-    except ImportError as error:
-        say(f"no pictures: {error}")
 
 
 if __name__ == "__main__":

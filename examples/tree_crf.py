@@ -106,19 +106,10 @@ def parse(model, vocabulary, trees, size=64):
 def draw(run, test, parsed, say):
     """Gold and parsed trees side by side, and the loss by step."""
     chosen = sorted(range(len(test)), key=lambda i: abs(len(test[i].leaves) - 9))[:4]
-    rows = []
-    for gold, tree in ((test[i], parsed[i]) for i in chosen):
-        right = {*map(tuple, gold.spans.tolist())}
-        colors = [pictures.RIGHT if tuple(span) in right else pictures.WRONG
-                  for span in tree.spans.tolist()]
-        colors = [color if degree else "" for color, degree in zip(colors, tree.degree)]
-        rows.append([("given", gold, [""] * len(gold)),
-                     ("parsed; orange: not in the given one", tree, colors)])
-    try:
+    rows = [pictures.beside(test[i], parsed[i], "parsed") for i in chosen]
+    with pictures.if_possible(say):
         pictures.trees(run.folder / "trees.png", rows)
         pictures.curves(run.folder / "curves.png", {"loss": [row["loss"] for row in run.history]})
-    except ImportError as error:
-        say(f"no pictures: {error}")
 
 
 if __name__ == "__main__":

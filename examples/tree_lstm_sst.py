@@ -180,11 +180,9 @@ def draw(run, test, marked, say):
             row.append((title, shown, [SHADES[grade] for grade in grades]))
         rows.append(row)
     history = {name: [row[name] for row in run.history] for name in ("loss", "accuracy")}
-    try:
+    with pictures.if_possible(say):
         pictures.trees(run.folder / "trees.png", rows)
         pictures.curves(run.folder / "curves.png", history)
-    except ImportError as error:
-        say(f"no pictures: {error}")
 
 
 if __name__ == "__main__":

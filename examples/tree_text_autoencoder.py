@@ -218,15 +218,13 @@ def show(run, trees, gold, written, say):
                   f"drawn     {sampled}", ""]  # fmt: skip
     write_file(run.folder / "written.txt", "\n".join(lines).encode())
     say("\n".join(lines[:15]))
-    try:
+    with pictures.if_possible(say):
         rows = [side_by_side(gold and gold[i], trees[i]) for i in chosen]
         pictures.trees(run.folder / "trees.png", rows)
         names = ("perplexity", "lstm_perplexity", "words", "trees", "entropy")
         history = {f"{name} (mean of {AVERAGED})": averages([row[name] for row in run.history])
                    for name in names}
         pictures.curves(run.folder / "curves.png", history, log=[*history][:2])
-    except ImportError as error:
-        say(f"no pictures: {error}")
 
 
 def averages(values):
@@ -249,12 +247,7 @@ def side_by_side(given, induced):
     """A row of a picture, for the given tree, if there is one, and the induced one."""
     if given is None:
         return [("induced", induced, [""] * len(induced))]
-    known = {*map(tuple, given.spans.tolist())}
-    colors = [pictures.RIGHT if tuple(span) in known else pictures.WRONG
-              for span in induced.spans.tolist()]
-    colors = [color if degree else "" for color, degree in zip(colors, induced.degree)]
-    return [("given", given, [""] * len(given)),
-            ("induced; orange: not in the given one", induced, colors)]
+    return pictures.beside(given, induced, "induced")
 
 
 def report(metrics, say):

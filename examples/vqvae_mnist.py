@@ -64,14 +64,12 @@ def draw(model, run, test, counts, say):
     images = pixels(test[:16])
     codes = model.encode(images)
     history = {name: [row[name] for row in run.history] for name in ("loss", "mse", "perplexity")}
-    try:
+    with pictures.if_possible(say):
         pictures.image_rows(run.folder / "reconstructions.png",
                             {"original": images, "reconstruction": model.decode(codes)})
         pictures.curves(run.folder / "curves.png", history, log=("loss", "mse"))
         pictures.usage(run.folder / "codebook.png", counts)
         pictures.code_grids(run.folder / "codes.png", images[:6], codes[:6], len(counts))
-    except ImportError as error:
-        say(f"no pictures: {error}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ Each function writes one PNG file, ``path``, and needs matplotlib: an ImportErro
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .backend import asnumpy, numpy
@@ -14,6 +15,15 @@ from .io import write_file
 
 COLOR = "#2a5d8f"
 RIGHT, WRONG = "#b9d3ea", "#f2b87e"  # marks of what is as it should be, and of what is not
+
+
+@contextmanager
+def if_possible(say: Callable[[str], Any]) -> Iterator[None]:
+    """Where matplotlib is not installed, ``say`` that there are no pictures, and go on."""
+    try:
+        yield
+    except ImportError as error:
+        say(f"no pictures: {error}")
 
 
 def image_rows(path: Any, rows: Mapping[str, Any]) -> None:
@@ -114,6 +124,19 @@ def attention_maps(path: Any, maps: Sequence[tuple[Sequence[str], Sequence[str],
         ax.xaxis.tick_top()
         ax.set(xlabel="read", ylabel="written")
     _write(path, figure)
+
+
+def beside(given: Any, found: Any, name: str) -> list[tuple[str, Any, list[str]]]:
+    """A row for ``trees``: the ``given`` tree, and the one that was ``found``, called ``name``.
+
+    Both are ``seq.Tree`` over the same words. A node of the latter is orange where the given tree
+    has none over its words.
+    """
+    known = {*map(tuple, given.spans.tolist())}
+    colors = [(RIGHT if tuple(span) in known else WRONG) if degree else ""
+              for span, degree in zip(found.spans.tolist(), found.degree)]  # fmt: skip
+    return [("given", given, [""] * len(given)),
+            (f"{name}; orange: not in the given one", found, colors)]  # fmt: skip
 
 
 def trees(path: Any, rows: Sequence[Sequence[tuple[str, Any, Sequence[str]]]]) -> None:

@@ -1,31 +1,18 @@
 """``python examples/gpt_text.py`` on a small text: what it leaves, going on, its errors."""
 
-import io
 import json
 import os
-import runpy
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
+from functools import partial
 
+import commands
 import pytest
 
 from minae.models import GPT
 from minae.seq import load_tokenizer
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "gpt_text.py"
+run = partial(commands.run, "gpt_text.py")
 SMALL = ["--context", 16, "--layers", 1, "--features", 16, "--heads", 2, "--symbols", 270,
          "--epochs", 2, "--seed", 5]  # fmt: skip
-
-
-def run(*options):
-    """The command in this process: exit code, output, errors."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["gpt_text.py", *map(str, options)])
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(EXAMPLE), run_name="__main__")
-    return stop.value.code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

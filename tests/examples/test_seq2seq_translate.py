@@ -1,35 +1,22 @@
 """``python examples/seq2seq_translate.py`` on few pairs: what it leaves, how it stops and fails."""
 
-import io
 import json
 import os
-import runpy
-import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
+from contextlib import contextmanager
+from functools import partial
 
+import commands
 import pytest
 
 from minae.data import generated_numbers
 from minae.models import Seq2Seq, Transformer
 from minae.seq import load_tokenizer
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "seq2seq_translate.py"
+run = partial(commands.run, "seq2seq_translate.py", MINAE_DATA=None)
 FILES = {"config.json", "metrics.json", "metrics.csv", "checkpoint.npz", "weights.npz",
          "source.json", "target.json", "translations.txt"}  # fmt: skip
 PICTURES = {"attention.png", "curves.png"}
 FAST = ["--batch-size", "8", "--width", "16", "--beam", "2", "--json"]
-
-
-def run(*options):
-    """The command in this process: its exit code and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["seq2seq_translate.py", *map(str, options)])
-        patch.delenv("MINAE_DATA", raising=False)
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(EXAMPLE), run_name="__main__")
-    return stop.value.code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """``python examples/tree_crf.py`` on a few drawn sentences: what it leaves, resuming, errors."""
 
-import io
 import json
 import os
-import runpy
-import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
+from contextlib import contextmanager
+from functools import partial
 
+import commands
 import numpy as np
 import pytest
 
@@ -15,7 +13,7 @@ from minae.data import draw_parses
 from minae.models import TreeCRF
 from minae.seq import Vocabulary, pad, read_brackets, spelling_ids, write_brackets
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "tree_crf.py"
+run = partial(commands.run, "tree_crf.py", MINAE_DATA=None)
 FILES = {"config.json", "metrics.json", "metrics.csv", "checkpoint.npz", "weights.npz",
          "vocabulary.json", "parsed.trees"}  # fmt: skip
 FAST = ["--batch-size", "8", "--hidden", "8", "--epochs", "1", "--seed", "5"]
@@ -26,17 +24,6 @@ def trees(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "few.trees"
     write_brackets(path, draw_parses(60, np.random.default_rng(0), 10))
     return path
-
-
-def run(*options):
-    """The command in this process: its exit code, and what it prints."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["tree_crf.py", *map(str, options)])
-        patch.delenv("MINAE_DATA", raising=False)
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(EXAMPLE), run_name="__main__")
-    return stop.value.code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -1,31 +1,19 @@
 """``python examples/tree_text_autoencoder.py``: what it leaves, going on, its errors."""
 
-import io
 import json
 import os
-import runpy
-import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
+from contextlib import contextmanager
+from functools import partial
 
+import commands
 import pytest
 
 from minae.models import TreeAutoencoder
 from minae.seq import load_tokenizer, pad
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "tree_text_autoencoder.py"
+run = partial(commands.run, "tree_text_autoencoder.py")
 SMALL = ["--hidden", 8, "--cell", 3, "--samples", 2, "--batch-size", 16, "--epochs", 2,
          "--warm-up", 3, "--seed", 5]  # fmt: skip
-
-
-def run(*options):
-    """The command in this process: exit code, output, errors."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["tree_text_autoencoder.py", *map(str, options)])
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(EXAMPLE), run_name="__main__")
-    return stop.value.code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,18 @@
 """``python examples/vqvae_mnist.py`` on small data: what it leaves, how it stops, how it fails."""
 
 import gzip
-import io
 import json
 import os
 import re
-import runpy
 import signal
 import struct
 import subprocess
 import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
+import commands
 import numpy as np
 import pytest
 from processes import python_path
@@ -24,6 +23,7 @@ from minae.models import VQVAE
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "vqvae_mnist.py"
+run = partial(commands.run, "vqvae_mnist.py")
 PICTURES = {"reconstructions.png", "curves.png", "codebook.png", "codes.png"}
 FILES = {"config.json", "metrics.json", "metrics.csv", "checkpoint.npz", "weights.npz"}
 FAST = ["--batch-size", "32", "--codebook-size", "16", "--seed", "5"]
@@ -41,23 +41,6 @@ def data(tmp_path_factory):
             path = folder / f"{part}-{kind}-idx{array.ndim}-ubyte.gz"
             path.write_bytes(gzip.compress(header + array.tobytes()))
     return folder
-
-
-class Done(NamedTuple):
-    code: int
-    stdout: str
-    stderr: str
-
-
-def run(*options, cwd=ROOT):
-    """The command in this process, as a program would see it."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["vqvae_mnist.py", *map(str, options)])
-        patch.chdir(cwd)
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(EXAMPLE), run_name="__main__")
-    return Done(stop.value.code, out.getvalue(), err.getvalue())
 
 
 def weights(folder):
