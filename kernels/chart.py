@@ -1,8 +1,8 @@
-"""Sums over all structures of a chart: each chart of a batch by one thread.
+"""Sums over all structures of a chart: one register holds the same cell of several charts.
 
-The terms of several cells of a level are written one after the other, so that what is done with
-them is done in one loop. A cell whose score is -inf is not looked into: what a constraint forbids,
-or a length leaves out, takes no time.
+So nothing is gathered, and what a level's terms look like does not matter. Scores stay logarithms,
+as no float may hold their exponentials. A cell whose score is -inf in all charts of a register is
+not looked into: what a constraint forbids, or a length leaves out, takes no time.
 """
 
 from __future__ import annotations
@@ -18,404 +18,365 @@ from numba import types
 from minae.backend import expect
 
 from . import reference
-from .compiler import associative, inline, kernel
+from .compiler import array, flat, inline, kernel
 from .levels import Level
 from .threads import share
-from .transcendental import exp
+from .tile import everywhere, higher, lanes, largest, lower, put, vector
+from .transcendental import exp, floor, log, power, scaled
 
-TOGETHER = 512  # terms that are worth a loop of their own
+CHARTS = lanes(np.dtype(np.float64))  # of a register
+LOG_2 = math.log(2)
+LOWEST = -1e308  # stands for -inf where it is subtracted
+LEAST = -1023.0  # of a power of two that is taken to be 0
 
 
 def chart_total(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
     """See ``reference.chart_total``."""
-    kind, table = semiring.name, _items(tuple(levels))
-    if kind in ("log", "max"):
-        total, best = _total[x.dtype], kind == "max"
-        return _each(x, (), lambda chart, b: total(chart, *table, best))
-    if kind == "expectation":
-        mean, values = _mean[x.dtype], _shaped(semiring.values, x.shape)
-        return _each(x, (), lambda chart, b: mean(chart, *table, _double(values[b])))
-    if kind == "entropy":
-        entropy = _entropy[x.dtype]
-        return _each(x, (), lambda chart, b: entropy(chart, *table))
-    return reference.chart_total(x, levels, semiring)
+    kernels = {"log": _total, "max": _largest, "expectation": _mean, "entropy": _entropy}
+    if semiring.name not in kernels:
+        return reference.chart_total(x, levels, semiring)
+    values = [_entries(semiring.values, x.shape)] if semiring.name == "expectation" else []
+    return _run(kernels[semiring.name], x, levels, (), *values)
 
 
 def chart_parts(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
     """See ``reference.chart_parts``."""
-    kind, table, row = semiring.name, _items(tuple(levels)), x.shape[1:]
-    if kind == "log":
-        probabilities = _probabilities[x.dtype]
-        return _each(x, row, lambda chart, b: probabilities(chart, *table))
-    if kind == "max":
-        best = _best[x.dtype]
-        return _each(x, row, lambda chart, b: best(chart, *table))
-    if kind == "expectation":
-        covariance, values = _covariance[x.dtype], _shaped(semiring.values, x.shape)
-        return _each(x, row, lambda chart, b: covariance(chart, *table, _double(values[b])))
-    if kind == "sample":
-        draw, count = _draw[x.dtype], len(semiring.uniforms)
-        uniforms = _shaped(semiring.uniforms, (count, len(x), len(table[0])))
-        rows = _each(x, (count, *row),
-                     lambda chart, b: draw(chart, *table, _double(uniforms[:, b])))  # fmt: skip
-        return rows.swapaxes(0, 1)
+    cells = x.shape[1]
+    if semiring.name == "log":
+        return _run(_probabilities, x, levels, (cells,))
+    if semiring.name == "max":
+        return _run(_best, x, levels, (cells,))
+    if semiring.name == "expectation":
+        return _run(_covariance, x, levels, (cells,), _entries(semiring.values, x.shape))
+    if semiring.name == "sample":
+        count, items = len(semiring.uniforms), sum(level.size for level in levels)
+        uniforms = _entries(semiring.uniforms, (count, len(x), items))
+        return _run(_draw, x, levels, (count, cells), uniforms).swapaxes(0, 1)
     return reference.chart_parts(x, levels, semiring)
 
 
-def _each(x: Any, shape: tuple[int, ...], function: Any) -> Any:
-    """What ``function`` makes of the scores of each chart, which it may write over."""
-    out = np.empty((len(x), *shape), x.dtype)
-
-    def work(b: int) -> None:
-        out[b] = function(np.array(x[b], np.float64), b)
-
-    share(work, len(x))
-    return out
+def _run(kernel: Any, x: Any, levels: Sequence[Level], shape: tuple[int, ...], *given: Any) -> Any:
+    """What a kernel makes of each chart, of a ``shape``."""
+    entries = flat(x if x.dtype in (np.float32, np.float64) else x.astype(np.float64))
+    compiled, out = kernel[entries.dtype], np.empty((len(x), *shape), entries.dtype)
+    arguments = len(x), _items(tuple(levels)), *given, out.reshape(-1)
+    share(lambda i: compiled(entries, i * CHARTS, *arguments), -(-len(x) // CHARTS))
+    return out.astype(x.dtype, copy=False)
 
 
-def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
-    """The array, checked: the kernels look for no bounds."""
+def _entries(array: Any, shape: tuple[int, ...]) -> Any:
+    """The array, flat and checked: the kernels look for no bounds."""
     if array.shape != shape:
         raise ValueError(expect(f"an array {list(shape)} in the semiring", array))
-    return array
-
-
-def _double(values: Any) -> Any:
-    return np.ascontiguousarray(values, np.float64)
+    return flat(array.astype(np.float64, copy=False))
 
 
 @functools.lru_cache(maxsize=32)
-def _items(levels: tuple[Level, ...]) -> tuple[Any, Any]:
-    """The cells that have terms, and which of them are taken together.
-
-    Of each cell a row: the cell, the number of its terms, the first cell at the left and the step
-    from there to the next, and the same at the right. Group g is the items from groups[g] to
-    groups[g + 1], all of one level.
-    """
-    rows, groups = [np.empty((0, 6), np.int64)], [0]
+def _items(levels: tuple[Level, ...]) -> Any:
+    """The cells that have terms, level by level. Of each a row: its place, the number of its terms,
+    the place of the first cell at the left and the step from there to the next, and the same at
+    the right; in charts of which a cell takes a register."""
+    rows = [np.empty((0, 6), np.int64)]
     for size, terms, cells, left, right in levels:
         i = np.arange(size)
-        columns = [cells[0] + i * cells[1], 0 * i + terms]
+        columns = [CHARTS * (cells[0] + i * cells[1]), 0 * i + terms]
         for start, by_cell, by_term in (left, right):
-            columns += [start + i * by_cell, 0 * i + by_term]
+            columns += [CHARTS * (start + i * by_cell), 0 * i + CHARTS * by_term]
         rows.append(np.stack(columns, axis=1))
-        first = groups[-1]
-        groups += [*range(first, first + size, max(1, TOGETHER // terms))[1:], first + size]
-    return np.concatenate(rows), np.array(groups)
+    return np.concatenate(rows)
+
+
+def _arguments(*given: Any) -> Any:
+    """The first of its charts, all of them, how many there are, and items; what else is given; and
+    what is written."""
+    return lambda f: (
+        array(f), types.intp, types.intp, types.int64[:, ::1], *given, types.Array(f, 1, "C")
+    )  # fmt: skip
+
+
+_VALUES = array(types.float64)
+
+
+# --- Charts in registers --------------------------------------------------------------------------
+
+
+@inline
+def _take(x, first, batch):
+    """Charts from ``first`` on, of which each cell takes a register; the last again for none."""
+    cells = len(x) // batch
+    chart = np.empty(cells * CHARTS)
+    for i in range(CHARTS):
+        row = min(first + i, batch - 1) * cells
+        for cell in range(cells):
+            chart[cell * CHARTS + i] = x[row + cell]
+    return chart
+
+
+@inline
+def _give_back(chart, first, batch, out):
+    cells = len(chart) // CHARTS
+    for i in range(min(CHARTS, batch - first)):
+        row = (first + i) * cells
+        for cell in range(cells):
+            out[row + cell] = chart[cell * CHARTS + i]
+
+
+@inline
+def _root_alone(chart):
+    """The root alone has something."""
+    parts = np.zeros(chart.size)
+    parts[-CHARTS:] = 1
+    return parts
+
+
+@inline
+def _add(x, values, place):
+    put(vector(values, place) + x, values, place)
 
 
 # --- Numbers of any size ------------------------------------------------------------------------
 #
-# The sums are of exp(score), which no float may hold: each is m 2^e, with a whole e that is a float
-# too. So a term is a product, brought to the scale of the others by bits, and no exponential is
-# taken but those of the scores. While no m is farther from 1 than LARGE, all e are 0 and not looked
-# at: the chart is tame. What is worth nothing has m = 0 and e = -inf.
-
-LOG_2, WHOLE = math.log(2), 1.5 * 2.0**52  # a float plus WHOLE has its nearest integer as last bits
-ONE, DIGITS = 1023 << 52, (1 << 52) - 1  # the bits of 1.0; those behind the point
-LARGE, LOG_LARGE = 2.0**300, 200.0  # a score times two such cells is a float still
+# The sums are of exp(score), which no float may hold: each is m 2^e, with m in [1, 2) and a whole e
+# that is a float too, or -inf for what is worth nothing. So a term is a product, brought to the
+# scale of the others by bits, and no exponential is taken but those of the scores.
 
 
 @inline
-def _numbers(chart, items):
-    """m and e of exp(x) for the scores x, m in their place; whether they are tame; and room for the
-    terms of some items. Each loop does one thing, so that LLVM takes a register of scores at once.
-    """
-    e, wild, most = np.zeros_like(chart), 0, 0
-    for i in range(len(e)):
-        wild += (chart[i] > LOG_LARGE) | ((chart[i] < -LOG_LARGE) & (chart[i] > -math.inf))
-    if wild:
-        for i in range(len(e)):
-            e[i] = np.floor(chart[i] * (1 / LOG_2) + 0.5)  # a float, whatever its size
-    else:
-        for i in range(len(e)):
-            e[i] = 0.0 if chart[i] > -math.inf else -math.inf
-    for i in range(len(e)):
-        rest = chart[i] - e[i] * LOG_2  # of huge scores no digit is left
-        chart[i] = exp(rest if abs(rest) <= LOG_LARGE else 0.0)
-    for i in range(len(e)):
-        chart[i] = chart[i] if e[i] > -math.inf else 0.0
+def _numbers(chart):
+    """m and e of exp(score), e in place of the scores."""
+    m, e = np.ones_like(chart), chart
+    for i in range(0, len(chart), CHARTS):
+        x = vector(chart, i)
+        if largest(x) > -math.inf:
+            k = floor(x * everywhere(1 / LOG_2))
+            rest = lower(higher(x - k * everywhere(LOG_2), everywhere(0.0)), everywhere(1.0))
+            put(exp(rest), m, i)  # of huge scores no digit is left
+            put(k, e, i)
+    return m, e
+
+
+@inline
+def _term(m, e, left, right, top):
+    scale = power(vector(e, left) + vector(e, right) - top)
+    return vector(m, left) * vector(m, right) * scale
+
+
+# --- Upwards --------------------------------------------------------------------------------------
+
+
+@inline
+def _largest_term(chart, items, i):
+    left, right, top = items[i, 2], items[i, 4], everywhere(-math.inf)
+    for _ in range(items[i, 1]):
+        top = higher(vector(chart, left) + vector(chart, right), top)
+        left += items[i, 3]
+        right += items[i, 5]
+    return top
+
+
+@inline
+def _fill(m, e, items):
+    """Make scores what every cell is worth, a sum; those of the terms alone are m 2^e by item."""
+    sums, tops = np.ones(len(items) * CHARTS), np.zeros(len(items) * CHARTS)
     for i in range(len(items)):
-        most = max(most, items[i, 1])
-    return chart, e, np.full(1, wild == 0), np.empty(most + TOGETHER), np.empty(TOGETHER)
-
-
-@inline
-def _normalize(m, e, cell):
-    """Bring m into [1, 2)."""
-    if m[cell] > 0:
-        bits = np.float64(m[cell]).view(np.int64)
-        e[cell] += (bits >> 52) - 1023
-        m[cell] = np.int64((bits & DIGITS) | ONE).view(np.float64)
-
-
-@inline
-def _log(m, e):
-    return math.log(m) + e * LOG_2 if e > -math.inf else -math.inf
-
-
-@associative
-def _sum(powers, first, last):
-    total = 0.0
-    for k in range(first, last):
-        total += powers[k]
-    return total
-
-
-@inline
-def _powers(m, e, tame, items, first, last, powers, tops):
-    """The terms of some items, one item after the other, each divided by 2^top, the largest power
-    among those of its item. An item that is worth nothing has no place, and top = -inf."""
-    place = 0
-    for i in range(first, last):
-        left, right, top, end = items[i, 2], items[i, 4], -math.inf, place + items[i, 1]
-        if e[items[i, 0]] == -math.inf:
-            pass
-        elif tame[0]:
-            for k in range(place, end):
-                powers[k] = m[left] * m[right]
+        cell = items[i, 0]
+        if largest(vector(e, cell)) > -math.inf:
+            top = _largest_term(e, items, i)
+            _add(top, e, cell)
+            top = higher(top, everywhere(LOWEST))
+            left, right, total = items[i, 2], items[i, 4], everywhere(0.0)
+            for _ in range(items[i, 1]):
+                total = total + _term(m, e, left, right, top)
                 left += items[i, 3]
                 right += items[i, 5]
-            if _sum(powers, place, end) > 0:
-                top = 0.0
-        else:
-            for k in range(place, end):
-                powers[k] = e[left] + e[right]
-                top = max(top, powers[k])
-                left += items[i, 3]
-                right += items[i, 5]
-            if top > -math.inf:
-                left, right = items[i, 2], items[i, 4]
-                for k in range(place, end):
-                    bits = np.float64(max(powers[k] - top, -1023.0) + WHOLE).view(np.int64)
-                    powers[k] = m[left] * m[right] * np.int64((bits << 52) + ONE).view(np.float64)
-                    left += items[i, 3]
-                    right += items[i, 5]
-        tops[i - first] = top
-        if top > -math.inf:
-            place = end
-
-
-# --- Upwards ----------------------------------------------------------------------------------
-
-# The same for every dtype: scores that become what cells are worth, and what _items returns.
-_CHART = types.float64[::1], types.int64[:, ::1], types.int64[::1]
+            put(higher(total, everywhere(1.0)), sums, i * CHARTS)  # 0 if there is nothing
+            put(top, tops, i * CHARTS)
+            digits, exponent = scaled(vector(m, cell) * total)
+            put(digits, m, cell)
+            _add(exponent, e, cell)
+    return sums, tops
 
 
 @inline
-def _fill(m, e, tame, items, groups, powers, tops):
-    """Make scores what every cell is worth: a sum."""
-    for g in range(len(groups) - 1):
-        first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, tame, items, first, last, powers, tops)
-        for i in range(first, last):
-            cell, total = items[i, 0], 0.0
-            e[cell] += tops[i - first]
-            if tops[i - first] > -math.inf:
-                total = m[cell] * _sum(powers, place, place + items[i, 1])
-                place += items[i, 1]
-            m[cell] = total
-            if not tame[0]:
-                _normalize(m, e, cell)
-            elif total > LARGE or 0 < total < 1 / LARGE:
-                tame[0] = False
-                for each in range(len(m)):
-                    _normalize(m, e, each)
+def _means(m, e, items, sums, tops, values):
+    """The mean of a second score over the structures below each cell, and by item that of terms."""
+    means, of_terms = values.copy(), np.empty_like(sums)
+    for i in range(len(items)):
+        if largest(vector(e, items[i, 0])) > -math.inf:
+            left, right, top = items[i, 2], items[i, 4], vector(tops, i * CHARTS)
+            mean, total = everywhere(0.0), vector(sums, i * CHARTS)
+            for _ in range(items[i, 1]):
+                probability = _term(m, e, left, right, top) / total  # 1 where there is no choice
+                mean = mean + probability * (vector(means, left) + vector(means, right))
+                left += items[i, 3]
+                right += items[i, 5]
+            put(mean, of_terms, i * CHARTS)
+            _add(mean, means, items[i, 0])
+    return means, of_terms
 
 
 @inline
 def _fill_largest(chart, items):
     """Make scores what every cell is worth: the largest score."""
     for i in range(len(items)):
-        if chart[items[i, 0]] > -math.inf:
-            chart[items[i, 0]] += _first_largest(chart, items, i)[0]
+        if largest(vector(chart, items[i, 0])) > -math.inf:
+            _add(_largest_term(chart, items, i), chart, items[i, 0])
 
 
-@inline
-def _first_largest(chart, items, i):
-    """The largest term of item i, and the number of the first that is as large."""
-    left, right, top, choice = items[i, 2], items[i, 4], -math.inf, 0
-    for k in range(items[i, 1]):
-        if chart[left] + chart[right] > top:
-            top, choice = chart[left] + chart[right], k
-        left += items[i, 3]
-        right += items[i, 5]
-    return top, choice
+@kernel(_arguments())
+def _total(x, first, batch, items, out):
+    m, e = _numbers(_take(x, first, batch))
+    _fill(m, e, items)
+    root = len(m) - CHARTS
+    put(log(vector(m, root)) + vector(e, root) * everywhere(LOG_2), m, root)
+    _give_back(m[root:], first, batch, out)
 
 
-@inline
-def _means(m, e, tame, items, groups, values, powers, tops):
-    """The mean of the second score over the structures below each cell."""
-    means = values.copy()
-    for g in range(len(groups) - 1):
-        first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, tame, items, first, last, powers, tops)
-        for i in range(first, last):
-            if tops[i - first] > -math.inf:
-                means[items[i, 0]] += _mean_of_terms(means, items, i, powers, place)
-                place += items[i, 1]
-    return means
+@kernel(_arguments())
+def _largest(x, first, batch, items, out):
+    chart = _take(x, first, batch)
+    _fill_largest(chart, items)
+    _give_back(chart[-CHARTS:], first, batch, out)
 
 
-@inline
-def _mean_of_terms(means, items, i, powers, place):
-    left, right, mean = items[i, 2], items[i, 4], 0.0
-    for k in range(place, place + items[i, 1]):
-        mean += powers[k] * (means[left] + means[right])
-        left += items[i, 3]
-        right += items[i, 5]
-    return mean / _sum(powers, place, place + items[i, 1])
+@kernel(_arguments(_VALUES))
+def _mean(x, first, batch, items, values, out):
+    m, e = _numbers(_take(x, first, batch))
+    sums, tops = _fill(m, e, items)
+    means, _ = _means(m, e, items, sums, tops, _take(values, first, batch))
+    _give_back(means[-CHARTS:], first, batch, out)
 
 
-@kernel(lambda f: (*_CHART, types.boolean))
-def _total(chart, items, groups, best):
-    if best:
-        _fill_largest(chart, items)
-        return chart[-1]
-    m, e, tame, powers, tops = _numbers(chart, items)
-    _fill(m, e, tame, items, groups, powers, tops)
-    return _log(m[-1], e[-1])
-
-
-@kernel(lambda f: (*_CHART, types.float64[::1]))
-def _mean(chart, items, groups, values):
-    m, e, tame, powers, tops = _numbers(chart, items)
-    _fill(m, e, tame, items, groups, powers, tops)
-    return _means(m, e, tame, items, groups, values, powers, tops)[-1]
-
-
-@kernel(lambda f: _CHART)
-def _entropy(chart, items, groups):
+@kernel(_arguments())
+def _entropy(x, first, batch, items, out):
     """That of a cell's choice, and the mean of those below: no large numbers are subtracted."""
-    m, e, tame, powers, tops = _numbers(chart, items)
-    _fill(m, e, tame, items, groups, powers, tops)
-    logs, entropies = np.log(m), np.zeros(chart.size)
-    for g in range(len(groups) - 1):
-        first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, tame, items, first, last, powers, tops)
-        for i in range(first, last):
-            left, right, top, mean = items[i, 2], items[i, 4], tops[i - first], 0.0
-            if top > -math.inf:
-                end = place + items[i, 1]
-                total = _sum(powers, place, end)
-                for k in range(place, end):
-                    if powers[k] > 0:
-                        power = logs[left] + logs[right] + (e[left] + e[right] - top) * LOG_2
-                        mean += powers[k] * (entropies[left] + entropies[right] - power)
+    m, e = _numbers(_take(x, first, batch))
+    sums, tops = _fill(m, e, items)
+    logs, entropies = np.empty_like(m), np.zeros_like(m)
+    for i in range(0, len(m), CHARTS):
+        put(log(vector(m, i)), logs, i)
+    for i in range(len(items)):
+        if largest(vector(e, items[i, 0])) > -math.inf:
+            left, right, top = items[i, 2], items[i, 4], vector(tops, i * CHARTS)
+            mean, total = everywhere(0.0), vector(sums, i * CHARTS)
+            for _ in range(items[i, 1]):
+                scale = vector(e, left) + vector(e, right) - top
+                scale = higher(scale, everywhere(LEAST)) * everywhere(LOG_2)
+                surprise = scale + vector(logs, left) + vector(logs, right)
+                surprise = vector(entropies, left) + vector(entropies, right) - surprise
+                mean = mean + _term(m, e, left, right, top) * surprise
+                left += items[i, 3]
+                right += items[i, 5]
+            put(mean / total + log(total), entropies, items[i, 0])
+    _give_back(entropies[-CHARTS:], first, batch, out)
+
+
+# --- Downwards ------------------------------------------------------------------------------------
+
+
+@kernel(_arguments())
+def _probabilities(x, first, batch, items, out):
+    m, e = _numbers(_take(x, first, batch))
+    sums, tops = _fill(m, e, items)
+    parts = _root_alone(m)
+    for i in range(len(items) - 1, -1, -1):
+        part = vector(parts, items[i, 0])
+        if largest(part) > 0:
+            left, right, top = items[i, 2], items[i, 4], vector(tops, i * CHARTS)
+            part = part / vector(sums, i * CHARTS)
+            for _ in range(items[i, 1]):
+                given = part * _term(m, e, left, right, top)
+                _add(given, parts, left)
+                _add(given, parts, right)
+                left += items[i, 3]
+                right += items[i, 5]
+    _give_back(parts, first, batch, out)
+
+
+@kernel(_arguments(_VALUES))
+def _covariance(x, first, batch, items, values, out):
+    m, e = _numbers(_take(x, first, batch))
+    sums, tops = _fill(m, e, items)
+    means, of_terms = _means(m, e, items, sums, tops, _take(values, first, batch))
+    parts, moves = _root_alone(m), np.zeros_like(m)
+    for i in range(len(items) - 1, -1, -1):
+        part, move = vector(parts, items[i, 0]), vector(moves, items[i, 0])
+        if largest(part) > 0:
+            left, right, top = items[i, 2], items[i, 4], vector(tops, i * CHARTS)
+            mean, total = vector(of_terms, i * CHARTS), vector(sums, i * CHARTS)
+            for _ in range(items[i, 1]):
+                probability = _term(m, e, left, right, top) / total
+                given = part * probability
+                _add(given, parts, left)
+                _add(given, parts, right)
+                above = vector(means, left) + vector(means, right) - mean
+                moved = probability * (move + part * above)
+                _add(moved, moves, left)
+                _add(moved, moves, right)
+                left += items[i, 3]
+                right += items[i, 5]
+    _give_back(moves, first, batch, out)
+
+
+# Structures differ from chart to chart: these go down one by one.
+
+
+@kernel(_arguments())
+def _best(x, first, batch, items, out):
+    chart, cells = _take(x, first, batch), len(x) // batch
+    _fill_largest(chart, items)
+    for lane in range(min(CHARTS, batch - first)):
+        parts = _structure(out, first + lane, cells)
+        for i in range(len(items) - 1, -1, -1):
+            if parts[items[i, 0] // CHARTS] > 0:
+                left, right = items[i, 2] + lane, items[i, 4] + lane
+                top, choice = -math.inf, -1
+                for k in range(items[i, 1]):
+                    if chart[left] + chart[right] > top:
+                        top, choice = chart[left] + chart[right], k
                     left += items[i, 3]
                     right += items[i, 5]
-                entropies[items[i, 0]] = mean / total + math.log(total)
-                place = end
-    return entropies[-1]
+                _choose(parts, items, i, choice)
 
 
-# --- Downwards --------------------------------------------------------------------------------
+@kernel(_arguments(_VALUES))
+def _draw(x, first, batch, items, uniforms, out):
+    m, e = _numbers(_take(x, first, batch))
+    sums, tops = _fill(m, e, items)
+    count, cells = len(out) // len(x), len(x) // batch
+    for lane in range(min(CHARTS, batch - first)):
+        for sample in range(count):
+            parts = _structure(out, (first + lane) * count + sample, cells)
+            place = (sample * batch + first + lane) * len(items)
+            for i in range(len(items) - 1, -1, -1):
+                if parts[items[i, 0] // CHARTS] > 0:
+                    left, right = items[i, 2] + lane, items[i, 4] + lane
+                    target = uniforms[place + i] * sums[i * CHARTS + lane]
+                    choice, running = -1, 0.0
+                    for k in range(items[i, 1]):
+                        scale = e[left] + e[right] - tops[i * CHARTS + lane]
+                        if scale > LEAST:
+                            choice = k  # rounding may leave none above the target
+                            running += math.ldexp(m[left] * m[right], int(scale))
+                            if running > target:
+                                break
+                        left += items[i, 3]
+                        right += items[i, 5]
+                    _choose(parts, items, i, choice)
 
 
 @inline
-def _give(parts, items, i, given, place):
-    """Give to both cells of each term of item i."""
-    left, right = items[i, 2], items[i, 4]
-    for k in range(place, place + items[i, 1]):
-        parts[left] += given[k]
-        left += items[i, 3]
-    for k in range(place, place + items[i, 1]):
-        parts[right] += given[k]
-        right += items[i, 5]
-
-
-@inline
-def _start(chart):
-    """The root alone has something."""
-    parts = np.zeros(chart.size)
+def _structure(out, number, cells):
+    """The row of a structure, of which there is the root alone."""
+    parts = out[number * cells : (number + 1) * cells]
+    parts[:] = 0
     parts[-1] = 1
     return parts
 
 
-@kernel(lambda f: _CHART)
-def _probabilities(chart, items, groups):
-    m, e, tame, powers, tops = _numbers(chart, items)
-    _fill(m, e, tame, items, groups, powers, tops)
-    parts = _start(chart)
-    for g in range(len(groups) - 2, -1, -1):
-        first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, tame, items, first, last, powers, tops)
-        for i in range(first, last):
-            if tops[i - first] > -math.inf:
-                end = place + items[i, 1]
-                scale = parts[items[i, 0]] / _sum(powers, place, end)
-                for k in range(place, end):
-                    powers[k] *= scale
-                _give(parts, items, i, powers, place)
-                place = end
-    return parts
-
-
-@kernel(lambda f: (*_CHART, types.float64[::1]))
-def _covariance(chart, items, groups, values):
-    m, e, tame, powers, tops = _numbers(chart, items)
-    _fill(m, e, tame, items, groups, powers, tops)
-    means = _means(m, e, tame, items, groups, values, powers, tops)
-    parts, moves, moved = _start(chart), np.zeros(chart.size), np.empty_like(powers)
-    for g in range(len(groups) - 2, -1, -1):
-        first, last, place = groups[g], groups[g + 1], 0
-        _powers(m, e, tame, items, first, last, powers, tops)
-        for i in range(first, last):
-            if tops[i - first] > -math.inf:
-                end, left, right = place + items[i, 1], items[i, 2], items[i, 4]
-                part, move = parts[items[i, 0]], moves[items[i, 0]]
-                mean = _mean_of_terms(means, items, i, powers, place)
-                total = _sum(powers, place, end)
-                for k in range(place, end):
-                    probability = powers[k] / total
-                    powers[k] = part * probability
-                    moved[k] = probability * (move + part * (means[left] + means[right] - mean))
-                    left += items[i, 3]
-                    right += items[i, 5]
-                _give(parts, items, i, powers, place)
-                _give(moves, items, i, moved, place)
-                place = end
-    return moves
-
-
-@kernel(lambda f: _CHART)
-def _best(chart, items, groups):
-    _fill_largest(chart, items)
-    parts = _start(chart)
-    for i in range(len(items) - 1, -1, -1):
-        if parts[items[i, 0]] > 0:
-            top, choice = _first_largest(chart, items, i)
-            if top > -math.inf:
-                _choose(parts, items, i, choice)
-    return parts
-
-
-@kernel(lambda f: (*_CHART, types.float64[:, ::1]))
-def _draw(chart, items, groups, uniforms):
-    m, e, tame, powers, tops = _numbers(chart, items)
-    _fill(m, e, tame, items, groups, powers, tops)
-    out = np.zeros((len(uniforms), chart.size))
-    for sample in range(len(out)):
-        parts = out[sample]
-        parts[-1] = 1
-        for i in range(len(items) - 1, -1, -1):
-            if parts[items[i, 0]] > 0:
-                _powers(m, e, tame, items, i, i + 1, powers, tops)
-                if tops[0] > -math.inf:
-                    target = uniforms[sample, i] * _sum(powers, 0, items[i, 1])
-                    choice, running = 0, 0.0
-                    for k in range(items[i, 1]):
-                        if powers[k] > 0:  # rounding may leave none above the target
-                            choice = k
-                        running += powers[k]
-                        if running > target:
-                            break
-                    _choose(parts, items, i, choice)
-    return out
-
-
 @inline
 def _choose(parts, items, i, choice):
-    """Give all to one term of item i."""
-    parts[items[i, 2] + choice * items[i, 3]] += 1
-    parts[items[i, 4] + choice * items[i, 5]] += 1
+    """Give all to one term of item i; there is none, -1, where nothing is possible."""
+    if choice >= 0:
+        parts[(items[i, 2] + choice * items[i, 3]) // CHARTS] += 1
+        parts[(items[i, 4] + choice * items[i, 5]) // CHARTS] += 1

@@ -16,7 +16,7 @@ from numba import types
 from . import reference
 from .compiler import array, flat, kernel, zeros
 from .threads import share, threads
-from .tile import WIDTH, plus, put, vector
+from .tile import WIDTH, put, vector
 
 CHUNK = 1024  # rows that are looked through before they are added
 MANY = 8  # rows for each code: so many that a second table of sums is little beside them
@@ -66,7 +66,7 @@ def _add(values, codes, sums, columns, first, last, low, high, count):
         for i in range(found):
             row, total = own[i] * columns, codes[own[i]] * columns
             for d in range(0, whole, width):
-                put(plus(vector(sums, total + d), vector(values, row + d)), sums, total + d)
+                put(vector(sums, total + d) + vector(values, row + d), sums, total + d)
             for d in range(whole, columns):
                 sums[total + d] += values[row + d]
     return codes.size

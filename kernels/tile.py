@@ -16,13 +16,15 @@ which is twice as fast as float32 on any machine that multiplies pairs in one in
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, models, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from . import Unavailable
 
@@ -397,10 +399,32 @@ def higher(typing, x, y):
     return x(x, x), generate
 
 
+def _operator(function: Any, name: str) -> None:
+    """An operator of two vectors of floats, by the name of LLVM's instruction."""
+
+    @infer_global(function)
+    class Typing(AbstractTemplate):
+        def generic(self, args: Any, keywords: Any) -> Any:
+            alike = isinstance(args[0], Vector) and args[1:] == (args[0],)
+            return args[0](*args) if alike else None
+
+    @lower_builtin(function, Vector, Vector)
+    def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return getattr(builder, name)(*values)
+
+
+for function, name in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):  # fmt: skip
+    _operator(function, name)
+
+
 @intrinsic
-def plus(typing, x, y):
-    """The sum of two vectors of floats."""
-    return x(x, x), lambda *given: _Code(*given).builder.fadd(*given[3])
+def everywhere(typing, value):
+    """A vector of nothing but this value."""
+    kind = Vector(value)
+    return kind(value), lambda *given: _Code(*given).everywhere(given[3][0], kind.lanes)
 
 
 @intrinsic

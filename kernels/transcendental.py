@@ -47,20 +47,22 @@ _FORMATS = {
 
 
 class _Formula:
-    """Arithmetic on numbers of one type, written down for LLVM."""
+    """Arithmetic on numbers of one type, or on vectors of ``count``, written down for LLVM."""
 
-    def __init__(self, builder: Any, form: _Format) -> None:
-        self.builder, self.form = builder, form
+    def __init__(self, builder: Any, form: _Format, count: int = 0) -> None:
+        self.builder, self.form, self.count = builder, form, count
+        kinds = form.kind, form.bits
+        self.kind, self.bits = (ir.VectorType(k, count) for k in kinds) if count else kinds
 
     def number(self, value: float) -> Any:
-        return ir.Constant(self.form.kind, value)
+        return ir.Constant(self.kind, [value] * self.count if self.count else value)
 
     def integer(self, value: int) -> Any:
-        return ir.Constant(self.form.bits, value)
+        return ir.Constant(self.bits, [value] * self.count if self.count else value)
 
     def call(self, name: str, *given: Any) -> Any:
-        kind = ir.FunctionType(self.form.kind, [self.form.kind] * len(given))
-        name = f"llvm.{name}.f{self.form.bits.width}"
+        kind = ir.FunctionType(self.kind, [self.kind] * len(given))
+        name = f"llvm.{name}.{f'v{self.count}' if self.count else ''}f{self.form.bits.width}"
         return self.builder.call(
             cgutils.get_or_insert_function(self.builder.module, kind, name), given
         )
@@ -83,14 +85,14 @@ class _Formula:
         """2 to a whole number, put together from bits."""
         raised = self.builder.add(exponent, self.integer(self.form.bias))
         digits = self.integer(self.form.mantissa)
-        return self.builder.bitcast(self.builder.shl(raised, digits), self.form.kind)
+        return self.builder.bitcast(self.builder.shl(raised, digits), self.kind)
 
     def whole(self, x: Any) -> tuple[Any, Any]:
         """The whole number nearest to ``x``, as a float and as an integer: the last digits of x and
         a number so large that it has none behind the point. (AVX2 cannot convert float64.)"""
         large = self.number(1.5 * 2.0**self.form.mantissa)
         t = self.builder.fadd(x, large)
-        bits = (self.builder.bitcast(value, self.form.bits) for value in (t, large))
+        bits = (self.builder.bitcast(value, self.bits) for value in (t, large))
         return self.builder.fsub(t, large), self.builder.sub(*bits)
 
     def reduced(self, x: Any) -> tuple[Any, Any, Any]:
@@ -142,19 +144,80 @@ class _Formula:
         return self.unless_nan(x, self.call("copysign", builder.select(inside, small, large), x))
 
 
+def _function(name: str, x: Any) -> Any:
+    """A formula for numbers of the type x, or for registers of them."""
+    single = getattr(x, "dtype", x)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        formula = _Formula(builder, _FORMATS[single], getattr(x, "lanes", 0))
+        return getattr(formula, name)(*values)
+
+    return x(x), generate
+
+
 @intrinsic
 def exp(typing, x):
-    """The exponential of a float32 or float64."""
-    return x(x), lambda _, builder, __, values: _Formula(builder, _FORMATS[x]).exp(values[0])
+    """The exponential of a float32 or float64, or of a vector."""
+    return _function("exp", x)
 
 
 @intrinsic
 def tanh(typing, x):
-    """The hyperbolic tangent of a float32 or float64."""
-    return x(x), lambda _, builder, __, values: _Formula(builder, _FORMATS[x]).tanh(values[0])
+    """The hyperbolic tangent of a float32 or float64, or of a vector."""
+    return _function("tanh", x)
 
 
 @intrinsic
 def erf(typing, x):
-    """The error function of a float32 or float64."""
-    return x(x), lambda _, builder, __, values: _Formula(builder, _FORMATS[x]).erf(values[0])
+    """The error function of a float32 or float64, or of a vector."""
+    return _function("erf", x)
+
+
+# --- Of float64 in registers ----------------------------------------------------------------------
+
+
+@intrinsic
+def log(typing, x):
+    """The logarithm of each entry of a vector, by the C library."""
+    return x(x), lambda _, builder, __, values: _doubles(builder, x).call("log", *values)
+
+
+@intrinsic
+def floor(typing, x):
+    """The largest whole number that is not above each entry of a vector."""
+    return x(x), lambda _, builder, __, values: _doubles(builder, x).call("floor", *values)
+
+
+@intrinsic
+def power(typing, x):
+    """2 to each entry of a vector, whole numbers not above 1023; 0 for what is below -1022."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        formula = _doubles(builder, x)
+        _, exponent = formula.whole(formula.held(values[0], -1023, 1023))
+        return formula.power(exponent)
+
+    return x(x), generate
+
+
+@intrinsic
+def scaled(typing, x):
+    """m in [1, 2) and whole e, both as floats, with x = m 2^e for each entry of a vector; m is 1
+    and e -1023 of what is 0 or denormal."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        formula = _doubles(builder, x)
+        bits, one = builder.bitcast(values[0], formula.bits), formula.integer(1023 << 52)
+        digits = builder.and_(bits, formula.integer((1 << 52) - 1))
+        exponent = builder.lshr(bits, formula.integer(52))
+        # As last digits of 2^52 they are a float: AVX2 cannot convert them.
+        large = builder.or_(exponent, formula.integer((1023 + 52) << 52))
+        e = builder.fsub(builder.bitcast(large, formula.kind), formula.number(2.0**52 + 1023))
+        m = builder.bitcast(builder.or_(digits, one), formula.kind)
+        return context.make_tuple(builder, signature.return_type, [m, e])
+
+    return types.UniTuple(x, 2)(x), generate
+
+
+def _doubles(builder: Any, x: Any) -> _Formula:
+    return _Formula(builder, _FORMATS[types.float64], x.lanes)
