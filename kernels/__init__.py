@@ -47,6 +47,7 @@ __all__ = [
 FORMS = {  # kernel -> the module of this package that holds its faster form
     "nearest": "codebook", "prepare": "codebook", "scatter_sum": "scattering",
     "conv2d": "convolution", "conv2d_input": "convolution", "conv2d_weight": "correlation",
+    "matmul": "products",
     "relu": "updates", "gate": "updates", "sgd": "updates", "adam": "updates",
     "learn_merges": "merging", "rank_merges": "merging", "merge": "merging",
     "chart_total": "chart", "chart_parts": "chart",

@@ -13,6 +13,7 @@ from numba import types
 
 from . import gates as definition
 from .compiler import array, flat, inline, kernel
+from .products import matmul
 from .threads import share, threads
 from .tile import ROWS, VECTORS, WIDTH, lanes, rows, start, step, store
 from .transcendental import exp, tanh
@@ -50,7 +51,7 @@ def lstm_gradient(
         slopes.reshape(-1), to_hidden.reshape(-1), to_cell.reshape(-1),
     )  # fmt: skip
     _share(_lstm_gradient, arrays, steps, batch, size)
-    to_weight = np.matmul(before.T, slopes.reshape(-1, 4 * size))
+    to_weight = matmul(before.T, slopes.reshape(-1, 4 * size))
     return slopes, to_weight, to_hidden, to_cell
 
 

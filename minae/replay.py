@@ -20,6 +20,7 @@ from .backend import Array, CaptureError, asarray, capturing, describe, ndarray,
 from .debugging import PACKAGE
 from .engine import UNCLEARED, debugged, entries, stamp, wrap
 
+SMALL = 1 << 18  # multiplications for which no BLAS takes a second thread
 WARM = 2  # calls that run as usual: they compile kernels, and start what starts with the data
 
 
@@ -148,9 +149,12 @@ class Graph:
 
 
 def product(x: Any, y: Any) -> Any:
-    """``x @ y``, as ops and their rules write it. Of arrays on a device it is a kernel: CuPy's own
-    is cuBLAS's, which cannot be captured."""
-    if xp is numpy or type(x) is not ndarray or type(y) is not ndarray:
+    """``x @ y``, as ops and their rules write it. Of arrays it is a kernel: on a device because
+    CuPy's own is cuBLAS's, which cannot be captured, and on the host where it takes several
+    threads."""
+    if type(x) is not ndarray or type(y) is not ndarray:
+        return x @ y
+    if xp is numpy and (y.ndim < 2 or x.size * y.shape[-1] <= SMALL):
         return x @ y
     return kernels.matmul(x, y)
 

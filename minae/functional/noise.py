@@ -16,5 +16,7 @@ def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
     ``0 <= p < 1``.
     """
     x, p = floats(x), dropping(p)
+    if p == 0:
+        return x
     kept = uniform_noise(x.shape, rng=rng) >= p
     return x * (kept * xp.asarray(1 / (1 - p), x.dtype))

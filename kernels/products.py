@@ -1,0 +1,100 @@
+"""Products of matrices by BLAS, on the threads that all kernels share.
+
+OpenBLAS's own threads go on spinning for some 25 milliseconds after each product, and take the
+processor from the kernel that follows. So while a product is computed here, OpenBLAS is told to
+work in the thread that calls it, and each of our threads has it compute a part of the result.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .threads import share, threads
+
+SMALL = 1 << 20  # multiplications that are not worth a second thread
+NAMES = "scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """See ``reference.matmul``."""
+    blas = _openblas()
+    stack, alike = x.shape[:-2], x.ndim == y.ndim > 1 and x.dtype == y.dtype
+    if blas is None or not alike or y.shape[:-1] != (*stack, x.shape[-1]):
+        return np.matmul(x, y)
+    out = np.empty((*x.shape[:-1], y.shape[-1]), x.dtype)
+    by_column = not stack and out.shape[1] > len(out)
+    size, errors = out.shape[by_column], np.geterr()
+    with _one_thread(blas) as most:
+        parts = min(threads(), most, size) if x.size * y.shape[-1] > SMALL else 1
+
+        def work(i: int) -> None:
+            part = slice(size * i // parts, size * (i + 1) // parts)
+            with np.errstate(**errors):  # which each thread has of its own
+                if by_column:
+                    np.matmul(x, y[:, part], out=out[:, part])
+                else:
+                    np.matmul(x[part], y[part] if stack else y, out=out[part])
+
+        share(work, parts)
+    return out
+
+
+class _OpenBLAS(NamedTuple):
+    """How many threads it takes for a product, and how to change that."""
+
+    threads: Callable[[], int]
+    set_threads: Callable[[int], None]
+
+
+@functools.cache
+def _openblas() -> _OpenBLAS | None:
+    """That of NumPy; None where NumPy has another BLAS."""
+    library = ctypes.PyDLL(np._core._multiarray_umath.__file__)  # and whatever it has loaded
+    for name in NAMES:
+        try:
+            return _OpenBLAS(*(getattr(library, name.format(f"{verb}_num_threads"))
+                               for verb in ("get", "set")))  # fmt: skip
+        except AttributeError:
+            pass
+    return None
+
+
+@contextmanager
+def _one_thread(blas: _OpenBLAS) -> Iterator[int]:
+    """OpenBLAS in the calling thread alone; gives how many it had, which it has again after the
+    last of all threads that are in here."""
+    global _inside, _before
+    with _lock:
+        if _inside == 0:
+            _before = blas.threads()
+            blas.set_threads(1)
+        _inside += 1
+    try:
+        yield _before
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                blas.set_threads(_before)
+
+
+def _forget() -> None:
+    """A forked child has none of the threads that may be in there."""
+    global _lock, _inside
+    _lock = threading.Lock()
+    if _inside:
+        _inside = 0
+        _openblas().set_threads(_before)
+
+
+_lock, _inside, _before = threading.Lock(), 0, 1
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
