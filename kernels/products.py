@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -57,7 +58,8 @@ class _OpenBLAS(NamedTuple):
 @functools.cache
 def _openblas() -> _OpenBLAS | None:
     """That of NumPy; None where NumPy has another BLAS."""
-    library = ctypes.PyDLL(np._core._multiarray_umath.__file__)  # and whatever it has loaded
+    extension = importlib.import_module("numpy._core._multiarray_umath")
+    library = ctypes.PyDLL(extension.__file__)  # and whatever it has loaded
     for name in NAMES:
         try:
             return _OpenBLAS(*(getattr(library, name.format(f"{verb}_num_threads"))
@@ -90,9 +92,9 @@ def _forget() -> None:
     """A forked child has none of the threads that may be in there."""
     global _lock, _inside
     _lock = threading.Lock()
-    if _inside:
+    if _inside and (blas := _openblas()):
         _inside = 0
-        _openblas().set_threads(_before)
+        blas.set_threads(_before)
 
 
 _lock, _inside, _before = threading.Lock(), 0, 1

@@ -44,7 +44,7 @@ def test_the_choice(choice, result, faster, monkeypatch, array):
 
 def test_a_kernel_without_a_faster_form(monkeypatch):
     monkeypatch.setenv("MINAE_KERNELS", "fast")
-    assert kernels.form("matmul") is reference.matmul
+    assert kernels.form("normal") is reference.normal
 
 
 @on_the_host
