@@ -2,7 +2,7 @@
 
 OpenBLAS's own threads go on spinning for some 25 milliseconds after each product, and take the
 processor from the kernel that follows. So while a product is computed here, OpenBLAS is told to
-work in the thread that calls it, and each of our threads has it compute a part of the result.
+work in the thread that calls it, and each of our threads has it compute parts of the result.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .threads import share, threads
+from .threads import share
 
 SMALL = 1 << 20  # multiplications that are not worth a second thread
+PART = 256  # rows or columns that are worth that BLAS prepares the other matrix once more
 NAMES = "scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"
 
 
@@ -33,19 +34,26 @@ def matmul(x: Any, y: Any) -> Any:
     out = np.empty((*x.shape[:-1], y.shape[-1]), x.dtype)
     by_column = not stack and out.shape[1] > len(out)
     size, errors = out.shape[by_column], np.geterr()
-    with _one_thread(blas) as most:
-        parts = min(threads(), most, size) if x.size * y.shape[-1] > SMALL else 1
+    least = -(-size // 16) if stack else PART
+    parts = _parts(size, least) if x.size * y.shape[-1] > SMALL else 1
 
-        def work(i: int) -> None:
-            part = slice(size * i // parts, size * (i + 1) // parts)
-            with np.errstate(**errors):  # which each thread has of its own
-                if by_column:
-                    np.matmul(x, y[:, part], out=out[:, part])
-                else:
-                    np.matmul(x[part], y[part] if stack else y, out=out[part])
+    def work(i: int) -> None:
+        part = slice(size * i // parts, size * (i + 1) // parts)
+        with np.errstate(**errors):  # which each thread has of its own
+            if by_column:
+                np.matmul(x, y[:, part], out=out[:, part])
+            else:
+                np.matmul(x[part], y[part] if stack else y, out=out[part])
 
+    with _one_thread(blas):
         share(work, parts)
     return out
+
+
+def _parts(size: int, least: int) -> int:
+    """How many parts of at least so much an axis is cut into: 2, or a higher power of 2. Not by the
+    number of threads, so that this changes no bit: BLAS rounds by where in a tile a number is."""
+    return max(2, 1 << max(size // least, 1).bit_length() - 1)
 
 
 class _OpenBLAS(NamedTuple):
@@ -70,9 +78,8 @@ def _openblas() -> _OpenBLAS | None:
 
 
 @contextmanager
-def _one_thread(blas: _OpenBLAS) -> Iterator[int]:
-    """OpenBLAS in the calling thread alone; gives how many it had, which it has again after the
-    last of all threads that are in here."""
+def _one_thread(blas: _OpenBLAS) -> Iterator[None]:
+    """OpenBLAS in the calling thread alone; it has its others again when the last leaves."""
     global _inside, _before
     with _lock:
         if _inside == 0:
@@ -80,7 +87,7 @@ def _one_thread(blas: _OpenBLAS) -> Iterator[int]:
             blas.set_threads(1)
         _inside += 1
     try:
-        yield _before
+        yield
     finally:
         with _lock:
             _inside -= 1
