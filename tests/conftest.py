@@ -5,6 +5,7 @@ import importlib.util
 import os
 import signal
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,14 @@ if importlib.util.find_spec("numba") is None:  # the first kernel would warn: an
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """``MINAE_SKIPPED`` names a file for the tests that were skipped: one that pytest reads as
+    arguments, to run these where what they lacked is installed."""
+    if path := os.environ.get("MINAE_SKIPPED"):
+        skipped = sorted({each.nodeid for each in terminalreporter.stats.get("skipped", ())})
+        Path(path).write_text("".join(f"{each}\n" for each in skipped), encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)

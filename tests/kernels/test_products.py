@@ -137,7 +137,7 @@ def test_the_blas_of_numpy_is_found(fast):
     assert blas.threads() == before
 
 
-def test_the_engine_takes_large_products_here_and_small_ones_not(monkeypatch):
+def test_the_engine_takes_large_products_here_and_small_ones_not(fast, monkeypatch):
     taken = []
 
     def watched(x, y):
