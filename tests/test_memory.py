@@ -39,7 +39,7 @@ def resident():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 def settled():
-    """Threads that had no turn yet, on a busy machine, have taken what waits for them."""
+    # Threads that had no turn yet, on a busy machine, take what still waits for them.
     threads = sys.modules.get("minae.kernels.threads")
     while threads and not threads._tasks.empty():
         time.sleep(0.001)
