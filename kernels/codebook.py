@@ -270,7 +270,7 @@ def _finite(z):
 @associative
 def _centred(z, centre, a):
     """``a = z - centre``, and the sum of its squares."""
-    total = a[0] * 0
+    total = a.dtype.type(0)  # not read from a, which may hold anything
     for d in range(z.size):
         a[d] = z[d] - centre[d]
         total += a[d] * a[d]
@@ -280,7 +280,7 @@ def _centred(z, centre, a):
 @associative
 def _rounded(a, scale, x):
     """``x = a`` in units of the grid, rounded, and the sum of the squares of what that took."""
-    total = a[0] * 0
+    total = a.dtype.type(0)  # not read from a, which may hold anything
     for d in range(a.size):
         entry = a[d] * scale
         whole = np.rint(entry)

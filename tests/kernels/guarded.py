@@ -3,8 +3,8 @@
     python tests/kernels/guarded.py before | after | stray
 
 ``before``: each array, also those that a kernel allocates for itself, begins where such a page
-ends; ``after``: it ends where such a page begins. Who leaves an array dies of SIGSEGV. ``stray``
-does so on purpose.
+ends; ``after``: it ends where such a page begins. Who leaves an array dies of SIGSEGV: ``stray``
+does so on purpose. Who reads what he has not written meets NaN.
 """
 
 import ctypes
@@ -36,6 +36,7 @@ def guarded(size):
 @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32)
 def allocate(size, align):
     memory, address, offset = guarded(size)
+    ctypes.memset(address + offset, 0xFF, size)
     allocated.append(size)
     return nrt.meminfo_new(address + offset, memory)
 
@@ -126,6 +127,10 @@ for dtype in ("f4", "f8"):
         same("nearest", codebook, vectors, prepared, nonfinite="mask")
         prepared.grid = None
         same("nearest", codebook, vectors, prepared, nonfinite="mask")
+    called.discard(codebook._search)
+    prepared = codebook.prepare(integers(300, 9))
+    same("nearest", codebook, prepared.codebook, prepared)
+    assert codebook._search not in called  # the int16 screen settles them all
     falling = codebook.prepare(np.arange(700, 0, -1).astype(dtype)[:, None])
     for _ in range(2):  # every block is a hit, of every row
         same("nearest", codebook, np.zeros((2 * codebook.PANEL + 1, 1), dtype), falling)
@@ -170,9 +175,9 @@ for dtype in ("f4", "f8"):
                 semirings.Log(), semirings.Max(), semirings.Sample(rng.random((3, 2, items))),
                 semirings.Expectation(values), semirings.Entropy(),
             ):  # fmt: skip
-                chart.chart_total(found.cells, found.levels, semiring)
+                near("chart_total", chart, found.cells, found.levels, semiring)
                 if semiring.name != "entropy":
-                    chart.chart_parts(found.cells, found.levels, semiring)
+                    near("chart_parts", chart, found.cells, found.levels, semiring)
     for size in (1, 7, 16, 33, 1000):
         g, x = integers(size), integers(size) / 4
         for name in ("erf", "gelu", "gelu_tanh"):
