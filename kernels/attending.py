@@ -18,7 +18,9 @@ from . import dot_product
 from .compiler import array, flat, inline, kernel
 from .dot_product import apart, joined, split
 from .threads import share, threads
-from .tile import ROWS, VECTORS, WIDTH, add_to, rows, start, step, store
+from .tile import (
+    ROWS, VECTORS, WIDTH, add_to, everywhere, higher, put, rows, start, step, store, vector,
+)  # fmt: skip
 from .transcendental import exp
 
 PANEL = 32  # queries, or as many as a tile takes
@@ -237,21 +239,39 @@ def _hide(scores, panel, seen, count, hidden, pair, heads, first, causal, shift)
 def _exponentials(scores, panel, seen, top, total):
     """``exp(score - top)``, and their sums, of each query of a panel."""
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
-    top[:] = -np.inf
-    for j in range(seen):
-        line = scores[j * panel : (j + 1) * panel]
-        for i in range(panel):
-            top[i] = line[i] if line[i] > top[i] else top[i]
+    size = WIDTH // scores.itemsize
+    for c in range(0, panel, size):
+        most = everywhere(scores.dtype.type(-np.inf))
+        for j in range(seen):
+            most = higher(vector(scores, j * panel + c), most)
+        put(most, top, c)
     for i in range(panel):
         top[i] = top[i] if abs(top[i]) < np.inf else zero
-    total[:] = 0
-    for j in range(seen):
-        line = scores[j * panel : (j + 1) * panel]
-        for i in range(panel):
-            line[i] = exp(line[i] - top[i])
-            total[i] += line[i]
+    for c in range(0, panel, size):
+        most, sums = vector(top, c), everywhere(zero)
+        for j in range(seen):
+            power = exp(vector(scores, j * panel + c) - most)
+            put(power, scores, j * panel + c)
+            sums = sums + power
+        put(sums, total, c)
     for i in range(panel):
         total[i] = one / (one if total[i] < one else total[i])
+
+
+@inline
+def _softmax_gradient(scores, slopes, panel, seen, total):
+    """Make exponentials probabilities, by what their sums are divided by; and slopes of these those
+    of the scores."""
+    size = WIDTH // scores.itemsize
+    for c in range(0, panel, size):
+        share, along = vector(total, c), everywhere(scores.dtype.type(0))
+        for j in range(seen):
+            p = vector(scores, j * panel + c) * share
+            put(p, scores, j * panel + c)
+            along = along + p * vector(slopes, j * panel + c)
+        for j in range(seen):
+            slope = vector(slopes, j * panel + c) - along
+            put(vector(scores, j * panel + c) * slope, slopes, j * panel + c)
 
 
 @inline
@@ -312,7 +332,6 @@ def _attention_gradient(
     narrow, width = _whole(part, block), _whole(features, block)
     begin = np.zeros(block, query.dtype)
     top, total = np.empty(panel, query.dtype), np.empty(panel, query.dtype)
-    along = np.empty(panel, query.dtype)
     k, v = np.zeros(keys * narrow, query.dtype), np.zeros(keys * width, query.dtype)
     q, q_columns = np.zeros(panel * narrow, query.dtype), np.empty(part * panel, query.dtype)
     u, u_columns = np.zeros(panel * width, query.dtype), np.empty(features * panel, query.dtype)
@@ -339,17 +358,8 @@ def _attention_gradient(
             _hide(scores, panel, seen, count, hidden, pair, heads, i, causal, shift)
             _exponentials(scores, panel, seen, top, total)
             _scores(v, value_places, seen, features, u_columns, panel, begin, slopes, score_places)
-            along[:] = 0
-            for j in range(seen):
-                p, dp = scores[j * panel : (j + 1) * panel], slopes[j * panel : (j + 1) * panel]
-                for n in range(panel):
-                    p[n] *= total[n]
-                    along[n] += p[n] * dp[n]
+            _softmax_gradient(scores, slopes, panel, seen, total)
             _gather(scores, score_places, seen, count, u, width, begin, value_sums)
-            for j in range(seen):
-                p, dp = scores[j * panel : (j + 1) * panel], slopes[j * panel : (j + 1) * panel]
-                for n in range(panel):
-                    dp[n] = p[n] * (dp[n] - along[n])
             _gather(slopes, score_places, seen, count, q, narrow, begin, key_sums)
             _mix(slopes, panel, query_places, seen, count, k, narrow, begin, mixed, mixed_places)
             for n in range(count):
