@@ -19,7 +19,18 @@ from .compiler import array, flat, inline, kernel
 from .dot_product import apart, joined, split
 from .threads import share, threads
 from .tile import (
-    ROWS, VECTORS, WIDTH, add_to, everywhere, higher, put, rows, start, step, store, vector,
+    ROWS,
+    VECTORS,
+    WIDTH,
+    add_to,
+    everywhere,
+    higher,
+    put,
+    rows,
+    start,
+    step,
+    store,
+    vector,
 )  # fmt: skip
 from .transcendental import exp
 
