@@ -31,7 +31,7 @@ from .tile import (
     step,
     store,
     vector,
-)  # fmt: skip
+)
 from .transcendental import exp
 
 PANEL = 32  # queries, or as many as a tile takes

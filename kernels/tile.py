@@ -413,11 +413,10 @@ def _operator(function: Any, name: str) -> None:
         return getattr(builder, name)(*values)
 
 
-for function, name in (
-    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):  # fmt: skip
-    _operator(function, name)
+_operator(operator.add, "fadd")
+_operator(operator.sub, "fsub")
+_operator(operator.mul, "fmul")
+_operator(operator.truediv, "fdiv")
 
 
 @intrinsic
