@@ -172,10 +172,10 @@ def _processor() -> str:
 def _tile() -> str:
     """The instruction set that the register tile of the kernels uses."""
     try:
-        from minae.kernels import tile
+        from minae.kernels import vectors
     except Exception:  # whatever keeps Numba from working here
         return "none"
-    return {64: "AVX-512", 32: "AVX2", 16: "NEON"}[tile.WIDTH]
+    return {64: "AVX-512", 32: "AVX2", 16: "NEON"}[vectors.WIDTH]
 
 
 def _spent() -> tuple[float, float]:

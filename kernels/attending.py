@@ -18,21 +18,9 @@ from . import dot_product
 from .compiler import array, flat, inline, kernel
 from .dot_product import apart, joined, split
 from .threads import share, threads
-from .tile import (
-    ROWS,
-    VECTORS,
-    WIDTH,
-    add_to,
-    everywhere,
-    higher,
-    put,
-    rows,
-    start,
-    step,
-    store,
-    vector,
-)
+from .tile import add_to, rows, start, step, store
 from .transcendental import exp
+from .vectors import ROWS, VECTORS, WIDTH, everywhere, higher, put, vector
 
 PANEL = 32  # queries, or as many as a tile takes
 SMALL = 1 << 16  # multiplications that are not worth a second thread

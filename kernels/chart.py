@@ -21,8 +21,8 @@ from . import reference
 from .compiler import array, flat, inline, kernel
 from .levels import Level
 from .threads import share
-from .tile import everywhere, higher, lanes, largest, lower, put, vector
 from .transcendental import exp, floor, log, power, scaled
+from .vectors import everywhere, higher, lanes, largest, lower, put, vector
 
 CHARTS = lanes(np.dtype(np.float64))  # of a register
 LOG_2 = math.log(2)

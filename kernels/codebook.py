@@ -32,23 +32,8 @@ from numba import types
 from . import reference
 from .compiler import array, associative, flat, inline, kernel
 from .threads import share, threads
-from .tile import (
-    ROWS,
-    VECTORS,
-    WIDTH,
-    any_below,
-    below,
-    keep,
-    lanes,
-    lower,
-    put,
-    smallest,
-    squares,
-    start,
-    step,
-    strided,
-    vector,
-)
+from .tile import any_below, keep, start, step, strided
+from .vectors import ROWS, VECTORS, WIDTH, below, lanes, lower, put, smallest, squares, vector
 
 PANEL = 48  # rows that are screened together: a multiple of ROWS
 REACH = 1 << 14  # the longest codeword, in units of the grid

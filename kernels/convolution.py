@@ -21,19 +21,8 @@ from . import patches
 from .compiler import Kernel, array, flat, inline, kernel
 from .patches import Grid, Pair
 from .threads import share, threads
-from .tile import (
-    ROWS,
-    VECTORS,
-    WIDTH,
-    along,
-    lanes,
-    rows,
-    start,
-    step,
-    store,
-    strided,
-    totals,
-)
+from .tile import along, rows, start, step, store, strided, totals
+from .vectors import ROWS, VECTORS, WIDTH, lanes
 
 SMALL = 3 << 19  # multiplications that are worth a call
 

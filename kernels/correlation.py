@@ -19,7 +19,8 @@ from .compiler import array, flat, kernel
 from .convolution import laid, suits
 from .patches import Grid, Pair
 from .threads import share, threads
-from .tile import ROWS, VECTORS, WIDTH, add_to, lanes, start, step, strided
+from .tile import add_to, start, step, strided
+from .vectors import ROWS, VECTORS, WIDTH, lanes
 
 SMALL = 1 << 20  # multiplications that are not worth a second thread
 CACHED = 1 << 15  # bytes of images that are walked over again and again

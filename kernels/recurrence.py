@@ -15,8 +15,9 @@ from . import gates as definition
 from .compiler import array, flat, inline, kernel
 from .products import matmul
 from .threads import share, threads
-from .tile import ROWS, VECTORS, WIDTH, lanes, rows, start, step, store
+from .tile import rows, start, step, store
 from .transcendental import exp, tanh
+from .vectors import ROWS, VECTORS, WIDTH, lanes
 
 SMALL = 1 << 18  # multiplications that are not worth a second thread
 

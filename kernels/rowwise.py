@@ -16,8 +16,8 @@ from numba import types
 from . import reference
 from .compiler import array, associative, flat, inline, kernel
 from .threads import share, threads
-from .tile import WIDTH, higher, largest, vector
 from .transcendental import exp
+from .vectors import WIDTH, higher, largest, vector
 
 SMALL = 1 << 14  # entries that are not worth a second thread
 PIECE = 1 << 15  # entries whose rows are summed up by themselves

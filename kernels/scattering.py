@@ -16,7 +16,7 @@ from numba import types
 from . import reference
 from .compiler import array, flat, kernel, zeros
 from .threads import share, threads
-from .tile import WIDTH, put, vector
+from .vectors import WIDTH, put, vector
 
 CHUNK = 1024  # rows that are looked through before they are added
 MANY = 8  # rows for each code: so many that a second table of sums is little beside them

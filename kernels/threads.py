@@ -20,7 +20,7 @@ import numpy as np
 from numba import types
 
 from .compiler import array, kernel
-from .tile import current
+from .vectors import current
 
 WATCHED = 20_000  # looks at a flag, some 50 microseconds, before its thread goes to sleep
 

@@ -21,7 +21,7 @@ def threads(compiled, monkeypatch):
 @pytest.fixture
 def numba(compiled, monkeypatch, tmp_path_factory):
     """The fast kernels can be compiled, and kept."""
-    tile, compiler = compiled("tile"), compiled("compiler")
+    vectors, compiler = compiled("vectors"), compiled("compiler")
     folder = compiler._base() if compiler._cache() else tmp_path_factory.getbasetemp() / "kept"
     monkeypatch.setenv("MINAE_CACHE", str(folder))
-    return tile
+    return vectors

@@ -301,5 +301,5 @@ def test_a_smaller_processor_gets_its_own_tile(numba):
         pytest.skip("no processor with AVX-512, to name a smaller one on")
     environment = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2"}
     check(run(ALL, **environment))
-    tile = "from minae.kernels import tile; print(tile.WIDTH, tile.ROWS, tile.VECTORS)"
+    tile = "from minae.kernels.vectors import *; print(WIDTH, ROWS, VECTORS)"
     assert run(tile, **environment).stdout.split() == ["32", "6", "2"]

@@ -40,8 +40,8 @@ def test_a_tile_of_any_shape_gives_the_same_bits(shape, points, numba):
     if shape == (numba.WIDTH, numba.ROWS, numba.VECTORS):
         pytest.skip("this is the shape that all other tests run with")
     done = run(HEAD + f"""
-from minae.kernels import tile
-tile.WIDTH, tile.ROWS, tile.VECTORS = {shape}
+from minae.kernels import vectors
+vectors.WIDTH, vectors.ROWS, vectors.VECTORS = {shape}
 from minae.kernels import chart, codebook
 from minae.seq import BinaryTrees
 from minae.seq.semirings import Log
