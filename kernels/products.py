@@ -22,6 +22,7 @@ from .threads import share
 
 SMALL = 1 << 20  # multiplications that are not worth a second thread
 PART = 256  # rows or columns that are worth that BLAS prepares the other matrix once more
+OPENMP = 2  # what OpenBLAS calls a build that takes OpenMP's threads
 NAMES = "scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"
 
 
@@ -29,11 +30,12 @@ def matmul(x: Any, y: Any) -> Any:
     """See ``reference.matmul``."""
     blas = _openblas()
     stack, alike = x.shape[:-2], x.ndim == y.ndim > 1 and x.dtype == y.dtype
-    if blas is None or not alike or y.shape[:-1] != (*stack, x.shape[-1]):
+    if blas is None or not alike or y.shape[:-1] != (*stack, x.shape[-1]) or not x.dtype.isnative:
         return np.matmul(x, y)
     out = np.empty((*x.shape[:-1], y.shape[-1]), x.dtype)
     by_column = not stack and out.shape[1] > len(out)
-    size, errors = out.shape[by_column], np.geterr()
+    size = out.shape[by_column]
+    errors: dict[str, Any] = {**np.geterr(), "call": np.geterrcall()}
     least = -(-size // 16) if stack else PART
     parts = _parts(size, least) if x.size * y.shape[-1] > SMALL else 1
 
@@ -65,45 +67,49 @@ class _OpenBLAS(NamedTuple):
 
 @functools.cache
 def _openblas() -> _OpenBLAS | None:
-    """That of NumPy; None where NumPy has another BLAS."""
+    """That of NumPy; None where NumPy has another BLAS, or one on the threads of OpenMP: of these
+    each thread says for itself how many it takes."""
     extension = importlib.import_module("numpy._core._multiarray_umath")
     library = ctypes.PyDLL(extension.__file__)  # and whatever it has loaded
     for name in NAMES:
         try:
-            return _OpenBLAS(*(getattr(library, name.format(f"{verb}_num_threads"))
-                               for verb in ("get", "set")))  # fmt: skip
+            kind, *both = (getattr(library, name.format(each))
+                           for each in ("get_parallel", "get_num_threads", "set_num_threads"))
         except AttributeError:
-            pass
+            continue
+        return None if kind() == OPENMP else _OpenBLAS(*both)
     return None
 
 
 @contextmanager
 def _one_thread(blas: _OpenBLAS) -> Iterator[None]:
     """OpenBLAS in the calling thread alone; it has its others again when the last leaves."""
-    global _inside, _before
-    with _lock:
-        if _inside == 0:
-            _before = blas.threads()
-            blas.set_threads(1)
-        _inside += 1
+    global _before
+    me = object()
     try:
+        with _lock:
+            if not _inside:
+                _before = blas.threads()
+            _inside.add(me)  # before anything changes: Ctrl-C may come at any line
+            blas.set_threads(1)
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if _inside == 0:
+            if _inside == {me}:
                 blas.set_threads(_before)
+            _inside.discard(me)
 
 
 def _forget() -> None:
     """A forked child has none of the threads that may be in there."""
-    global _lock, _inside
+    global _lock
     _lock = threading.Lock()
     if _inside and (blas := _openblas()):
-        _inside = 0
+        _inside.clear()
         blas.set_threads(_before)
 
 
-_lock, _inside, _before = threading.Lock(), 0, 1
+_lock, _before = threading.Lock(), 1
+_inside: set[object] = set()  # who wants one thread
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

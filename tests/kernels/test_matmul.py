@@ -3,6 +3,8 @@
 import os
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def drawn(*shape, dtype="float32"):
     ((2, 1, 90, 64), (3, 64, 80)), ((7, 5, 64), (64, 5000)), ((LARGE * 2, LARGE), (LARGE,)),
     ((0, 40), (40, 90)), ((40, 0), (0, 90)), ((3, 4), (4, 5)), ((4,), (4,)),
 ], ids=str)  # fmt: skip
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "complex64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", ">f8", "int64", "complex64"])
 def test_what_numpy_makes_of_them(fast, blas, threads, shapes, dtype):
     threads(3)
     x, y = (drawn(*shape, dtype=dtype) for shape in shapes)
@@ -104,6 +106,20 @@ def test_blas_has_its_threads_again_after_an_error_and_after_the_last_of_many(fa
     assert blas[-1] == 4
 
 
+def test_blas_has_its_threads_again_after_ctrl_c_while_they_were_taken(fast, blas, monkeypatch):
+    def interrupted(count):
+        blas.append(count)
+        if count == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        fast, "_openblas", lambda: fast._OpenBLAS(lambda: blas[-1], interrupted)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fast.matmul(drawn(3, 4), drawn(4, 6))
+    assert blas[-1] == 4 and not fast._inside
+
+
 def test_what_numpy_says_of_errors_is_what_the_caller_has_chosen(fast, threads):
     threads(2)
     x = np.full((LARGE, 4), 1e30, "float32")
@@ -115,13 +131,26 @@ def test_what_numpy_says_of_errors_is_what_the_caller_has_chosen(fast, threads):
         fast.matmul(x, y)
 
 
+def test_who_is_called_upon_an_error_is_called_from_any_thread(fast, monkeypatch):
+    def elsewhere(work, parts):
+        with ThreadPoolExecutor(1) as pool:
+            list(pool.map(work, range(parts)))
+
+    monkeypatch.setattr(fast, "share", elsewhere)
+    x, y = np.full((LARGE, 4), 1e30, "float32"), np.full((4, LARGE), 1e30, "float32")
+    seen = []
+    with np.errstate(over="call", call=lambda kind, flag: seen.append(kind)):
+        fast.matmul(x, y)
+    assert set(seen) == {"overflow"}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_that_is_forked_meanwhile_has_all_threads_of_blas(fast, blas):
     with fast._one_thread(fast._openblas()):
         child = os.fork()
         if child == 0:
-            os._exit(0 if blas[-1] == 4 and fast._inside == 0 else 1)
+            os._exit(0 if blas[-1] == 4 and not fast._inside else 1)
         assert os.waitpid(child, 0)[1] == 0
     assert blas[-1] == 4
 
@@ -135,6 +164,19 @@ def test_the_blas_of_numpy_is_found(fast):
     with fast._one_thread(blas):
         assert blas.threads() == 1
     assert blas.threads() == before
+
+
+@pytest.mark.parametrize("name", ["scipy_openblas_{}64_", "openblas_{}"])
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_openblas_on_the_threads_of_openmp_is_left_alone(fast, monkeypatch, name, kind):
+    """Whoever sets their number there sets it for the calling thread."""
+    functions = {
+        "get_parallel": lambda: kind, "get_num_threads": lambda: 4, "set_num_threads": [].append
+    }
+    library = SimpleNamespace(**{name.format(verb): f for verb, f in functions.items()})
+    monkeypatch.setattr(fast.ctypes, "PyDLL", lambda path: library)
+    found = fast._openblas.__wrapped__()
+    assert found is None if kind == fast.OPENMP else found.threads() == 4
 
 
 def test_the_engine_takes_large_products_here_and_small_ones_not(fast, monkeypatch):
