@@ -202,8 +202,8 @@ def power(typing, x):
 
 @intrinsic
 def scaled(typing, x):
-    """m in [1, 2) and whole e, both as floats, with x = m 2^e for each entry of a vector; m is 1
-    and e -1023 of what is 0 or denormal."""
+    """m in [1, 2) and whole e, both as floats, with x = m 2^e for each entry of a vector, neither
+    negative nor denormal; of 0 they are 1 and -1023."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         formula = _doubles(builder, x)

@@ -20,7 +20,7 @@ from .backend import Array, CaptureError, asarray, capturing, describe, ndarray,
 from .debugging import PACKAGE
 from .engine import UNCLEARED, debugged, entries, stamp, wrap
 
-SMALL = 1 << 18  # multiplications for which no BLAS takes a second thread
+SMALL = 1 << 18  # multiplications for which OpenBLAS takes no second thread
 WARM = 2  # calls that run as usual: they compile kernels, and start what starts with the data
 
 

@@ -12,8 +12,8 @@ from .checks import dropping, floats
 def dropout(x: Any, p: float = 0.5, rng: Any = None) -> Any:
     """Set each entry to 0 with probability ``p``, and divide the others by ``1 - p``.
 
-    For training: in evaluation, do not call it (Srivastava et al. 2014). Raises ValueError unless
-    ``0 <= p < 1``.
+    For training: in evaluation, do not call it (Srivastava et al. 2014). Where ``p`` is 0, that is
+    ``x`` itself, and nothing is drawn. Raises ValueError unless ``0 <= p < 1``.
     """
     x, p = floats(x), dropping(p)
     if p == 0:

@@ -375,6 +375,9 @@ def test_dropout(leaf, numpy):
     for p in (1.0, -0.1, math.nan):
         with pytest.raises(ValueError, match="0 <= p < 1"):
             minae.dropout(x, p)
+    rng = np.random.default_rng(0)
+    assert minae.dropout(x, 0.0, rng=rng) is x
+    assert rng.random() == np.random.default_rng(0).random()
 
 
 SHAPES = [(3, 4), (1, 1), (0, 4), (2, 3, 4)]
