@@ -1,8 +1,8 @@
 """Sums over all structures of a chart: one register holds the same cell of several charts.
 
-So nothing is gathered, and what a level's terms look like does not matter. Scores stay logarithms,
-as no float may hold their exponentials. A cell whose score is -inf in all charts of a register is
-not looked into: what a constraint forbids, or a length leaves out, takes no time.
+So nothing is gathered, and what a level's terms look like does not matter. A cell whose score is
+-inf in all charts of a register is not looked into: what a constraint forbids, or a length leaves
+out, takes no time.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def _items(levels: tuple[Level, ...]) -> Any:
 
 
 def _arguments(*given: Any) -> Any:
-    """The first of its charts, all of them, how many there are, and items; what else is given; and
-    what is written."""
+    """The scores of all charts, the first chart of the register, how many there are in all, and
+    items; what else is given; and what is written."""
     return lambda f: (
         array(f), types.intp, types.intp, types.int64[:, ::1], *given, types.Array(f, 1, "C")
     )  # fmt: skip
@@ -102,7 +102,7 @@ _VALUES = array(types.float64)
 
 @inline
 def _take(x, first, batch):
-    """Charts from ``first`` on, of which each cell takes a register; the last again for none."""
+    """Charts from ``first`` on, of which each cell takes a register; beyond the last, that again."""
     cells = len(x) // batch
     chart = np.empty(cells * CHARTS)
     for i in range(CHARTS):
@@ -149,8 +149,8 @@ def _numbers(chart):
         x = vector(chart, i)
         if largest(x) > -math.inf:
             k = floor(x * everywhere(1 / LOG_2))
-            rest = lower(higher(x - k * everywhere(LOG_2), everywhere(0.0)), everywhere(1.0))
-            put(exp(rest), m, i)  # of huge scores no digit is left
+            rest = x - k * everywhere(LOG_2)  # anything, where a score is huge
+            put(exp(lower(higher(rest, everywhere(0.0)), everywhere(1.0))), m, i)
             put(k, e, i)
     return m, e
 
@@ -189,7 +189,7 @@ def _fill(m, e, items):
                 total = total + _term(m, e, left, right, top)
                 left += items[i, 3]
                 right += items[i, 5]
-            put(higher(total, everywhere(1.0)), sums, i * CHARTS)  # 0 if there is nothing
+            put(higher(total, everywhere(1.0)), sums, i * CHARTS)  # which is 0 without terms
             put(top, tops, i * CHARTS)
             digits, exponent = scaled(vector(m, cell) * total)
             put(digits, m, cell)
@@ -200,7 +200,7 @@ def _fill(m, e, items):
 @inline
 def _means(m, e, items, sums, tops, values):
     """The mean of a second score over the structures below each cell, and by item that of terms."""
-    means, of_terms = values.copy(), np.empty_like(sums)
+    means, of_terms = values.copy(), np.zeros_like(sums)
     for i in range(len(items)):
         if largest(vector(e, items[i, 0])) > -math.inf:
             left, right, top = items[i, 2], items[i, 4], vector(tops, i * CHARTS)

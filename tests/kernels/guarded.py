@@ -168,7 +168,8 @@ for dtype in ("f4", "f8"):
         trees = BinaryTrees(integers(2, n, n), [n, n // 2])
         each = LinearChain(integers(2, n, 3), integers(2, max(n - 1, 0), 3, 3), lengths=[n, n // 2])
         shared = LinearChain(integers(2, n, 3), integers(3, 3))
-        for found in (trees, each, shared):
+        none = BinaryTrees(np.full((2, n, n), -np.inf, dtype))
+        for found in (trees, each, shared, none):
             items = sum(level.size for level in found.levels)
             values = integers(*found.cells.shape)
             for semiring in (
