@@ -102,7 +102,7 @@ _VALUES = array(types.float64)
 
 @inline
 def _take(x, first, batch):
-    """Charts from ``first`` on, of which each cell takes a register; beyond the last, that again."""
+    """Charts from ``first`` on, of which each cell takes a register; beyond the last, that one."""
     cells = len(x) // batch
     chart = np.empty(cells * CHARTS)
     for i in range(CHARTS):

@@ -33,19 +33,19 @@ def matmul(x: Any, y: Any) -> Any:
     if blas is None or not alike or y.shape[:-1] != (*stack, x.shape[-1]) or not x.dtype.isnative:
         return np.matmul(x, y)
     out = np.empty((*x.shape[:-1], y.shape[-1]), x.dtype)
-    by_column = not stack and out.shape[1] > len(out)
-    size = out.shape[by_column]
-    errors: dict[str, Any] = {**np.geterr(), "call": np.geterrcall()}
-    least = -(-size // 16) if stack else PART
+    rows, columns = out.ndim - 2, out.ndim - 1
+    among = range(rows) if max(stack, default=1) > 1 else (rows, columns)
+    axis = max(among, key=out.shape.__getitem__)  # the longest, of a stack or of a matrix
+    size = out.shape[axis]
+    least = PART if axis >= rows else -(-size // 16)
     parts = _parts(size, least) if x.size * y.shape[-1] > SMALL else 1
+    errors: dict[str, Any] = {**np.geterr(), "call": np.geterrcall()}
 
     def work(i: int) -> None:
-        part = slice(size * i // parts, size * (i + 1) // parts)
+        part = (slice(None),) * axis + (slice(size * i // parts, size * (i + 1) // parts),)
+        left, right = x if axis == columns else x[part], y if axis == rows else y[part]
         with np.errstate(**errors):  # which each thread has of its own
-            if by_column:
-                np.matmul(x, y[:, part], out=out[:, part])
-            else:
-                np.matmul(x[part], y[part] if stack else y, out=out[part])
+            np.matmul(left, right, out=out[part])
 
     with _one_thread(blas):
         share(work, parts)
