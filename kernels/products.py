@@ -83,14 +83,17 @@ def _openblas() -> _OpenBLAS | None:
 
 @contextmanager
 def _one_thread(blas: _OpenBLAS) -> Iterator[None]:
-    """OpenBLAS in the calling thread alone; it has its others again when the last leaves."""
+    """OpenBLAS in the calling thread alone; it has its others again when the last leaves.
+
+    Ctrl-C may come at any line. Who could not leave is still inside, and does when it leaves again.
+    """
     global _before
-    me = object()
+    me = threading.get_ident()
     try:
         with _lock:
             if not _inside:
                 _before = blas.threads()
-            _inside.add(me)  # before anything changes: Ctrl-C may come at any line
+            _inside.add(me)
             blas.set_threads(1)
         yield
     finally:
@@ -110,6 +113,6 @@ def _forget() -> None:
 
 
 _lock, _before = threading.Lock(), 1
-_inside: set[object] = set()  # who wants one thread
+_inside: set[int] = set()  # the threads that are in there
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

@@ -113,17 +113,23 @@ def test_blas_has_its_threads_again_after_an_error_and_after_the_last_of_many(fa
     assert blas[-1] == 4
 
 
-def test_blas_has_its_threads_again_after_ctrl_c_while_they_were_taken(fast, blas, monkeypatch):
-    def interrupted(count):
-        blas.append(count)
-        if count == 1:
-            raise KeyboardInterrupt
+@pytest.mark.parametrize("interrupted", [1, 4])
+def test_blas_has_its_threads_again_after_ctrl_c(fast, blas, monkeypatch, interrupted):
+    """As they are taken from it; or as it gets them back, and then after the next product."""
+    signals = [KeyboardInterrupt]
 
-    monkeypatch.setattr(
-        fast, "_openblas", lambda: fast._OpenBLAS(lambda: blas[-1], interrupted)
-    )
+    def set_threads(count):
+        due = count == interrupted and signals
+        if count == 1 or not due:
+            blas.append(count)
+        if due:
+            raise signals.pop()
+
+    counted = fast._OpenBLAS(lambda: blas[-1], set_threads)
+    monkeypatch.setattr(fast, "_openblas", lambda: counted)
     with pytest.raises(KeyboardInterrupt):
         fast.matmul(drawn(3, 4), drawn(4, 6))
+    fast.matmul(drawn(3, 4), drawn(4, 6))
     assert blas[-1] == 4 and not fast._inside
 
 
