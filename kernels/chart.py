@@ -21,11 +21,10 @@ from . import reference
 from .compiler import array, flat, inline, kernel
 from .levels import Level
 from .threads import share
-from .transcendental import exp, floor, log, power, scaled
+from .transcendental import LOG_2, exp, floor, log, power, scaled
 from .vectors import everywhere, higher, lanes, largest, lower, put, vector
 
 CHARTS = lanes(np.dtype(np.float64))  # of a register
-LOG_2 = math.log(2)
 LOWEST = -1e308  # stands for -inf where it is subtracted
 LEAST = -1023.0  # of a power of two that is taken to be 0
 
@@ -57,9 +56,12 @@ def chart_parts(x: Any, levels: Sequence[Level], semiring: Any) -> Any:
 
 def _run(kernel: Any, x: Any, levels: Sequence[Level], shape: tuple[int, ...], *given: Any) -> Any:
     """What a kernel makes of each chart, of a ``shape``."""
+    items, needed = _items(tuple(levels))
+    if x.shape[1] < needed:
+        raise IndexError(expect(f"charts of {needed} cells or more", x))
     entries = flat(x if x.dtype in (np.float32, np.float64) else x.astype(np.float64))
     compiled, out = kernel[entries.dtype], np.empty((len(x), *shape), entries.dtype)
-    arguments = len(x), _items(tuple(levels)), *given, out.reshape(-1)
+    arguments = len(x), items, *given, out.reshape(-1)
     share(lambda i: compiled(entries, i * CHARTS, *arguments), -(-len(x) // CHARTS))
     return out.astype(x.dtype, copy=False)
 
@@ -72,18 +74,21 @@ def _entries(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 @functools.lru_cache(maxsize=32)
-def _items(levels: tuple[Level, ...]) -> Any:
-    """The cells that have terms, level by level. Of each a row: its place, the number of its terms,
-    the place of the first cell at the left and the step from there to the next, and the same at
-    the right; in charts of which a cell takes a register."""
-    rows = [np.empty((0, 6), np.int64)]
-    for size, terms, cells, left, right in levels:
+def _items(levels: tuple[Level, ...]) -> tuple[Any, int]:
+    """The cells that have terms, level by level, and how many cells the levels need. Of each with
+    terms a row: its place, the number of its terms, the place of the first cell at the left and the
+    step from there to the next, and the same at the right; in charts of which a cell takes a
+    register."""
+    rows, needed = [np.empty((0, 6), np.int64)], 1
+    for level in levels:
+        needed = max(needed, *(1 + int(places.max(initial=-1)) for places in level.places()))
+        size, terms, cells, left, right = level
         i = np.arange(size)
         columns = [CHARTS * (cells[0] + i * cells[1]), 0 * i + terms]
         for start, by_cell, by_term in (left, right):
             columns += [CHARTS * (start + i * by_cell), 0 * i + CHARTS * by_term]
         rows.append(np.stack(columns, axis=1))
-    return np.concatenate(rows)
+    return np.concatenate(rows), needed
 
 
 def _arguments(*given: Any) -> Any:

@@ -2,9 +2,9 @@
 
 A chart is a row of cells. Each has a score, and some have terms besides: a term is a cell at the
 left times a cell at the right, and such a cell is worth its score times the sum of its terms. The
-last cell is the root; what it is worth is the sum over all structures of the product of their
-scores. A structure is a choice of one term at the root, of one at both cells of that, and so on;
-the cells that it meets are its parts.
+last cell is the root, whose own score is not -inf; what it is worth is the sum over all structures
+of the product of their scores. A structure is a choice of one term at the root, of one at both
+cells of that, and so on; the cells that it meets are its parts.
 
 Which cells have which terms is said by Levels: what a level reads, those before it have made.
 """

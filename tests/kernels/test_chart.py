@@ -90,6 +90,16 @@ def test_what_a_semiring_holds_must_fit_the_chart(fast):
             module.chart_parts(cells, levels, semirings.Sample(np.zeros((2, len(cells), 5))))
 
 
+def test_the_levels_must_fit_the_chart(fast):
+    for chart in charts("float64"):
+        for module in (fast, reference):
+            for cells in (chart.cells[:, :-1], chart.cells[:, :0]):
+                with pytest.raises(IndexError):
+                    module.chart_total(cells, chart.levels, semirings.Log())
+            with pytest.raises(IndexError):
+                module.chart_total(chart.cells[:, :0], (), semirings.Log())
+
+
 def test_any_layout_and_other_dtypes(fast):
     chart = next(charts("float64"))
     wanted = reference.chart_parts(chart.cells, chart.levels, semirings.Log())
