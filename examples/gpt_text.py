@@ -68,7 +68,8 @@ def main(options, out):
 
     say(f"{sum(p.size for p in model.parameters()):,} parameters")
     run = command.begin(options, OPTIONS, f"gpt_{text.name}", say, data=text.name,
-                        source=text.source, model=model.config)
+                        source=text.source, checksum=command.checksum([text.content]),
+                        model=model.config)
     tokenizer.save(run.folder / "tokenizer.json")
     fit(model, optimizer, data, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=steps, clip=1.0, out=out,
@@ -86,7 +87,7 @@ def main(options, out):
     run.write("metrics.json", metrics)
     written = [options.prompt + more for more in write(model, tokenizer, prompt)]
     write_file(run.folder / "samples.txt", "\n\n--------\n\n".join(written).encode())
-    say(written[0])
+    say("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in written[0]))
     with pictures.if_possible(say):
         pictures.curves(run.folder / "curves.png", {"loss": [row["loss"] for row in run.history]})
     say(f"{bits:.3f} bits per character on the held-out tenth, {metrics['seconds']:.0f} s:"

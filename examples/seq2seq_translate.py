@@ -58,6 +58,7 @@ def main(options, out):
     if not files:
         options.dataset = data.name  # what was found, so that a resumed run looks for the same
     run = command.begin(options, OPTIONS, f"translate_{data.name}", say, source=data.origin,
+                        checksum=command.checksum(side for pair in train for side in pair),
                         model=model.config)
     steps = command.steps(options, len(pairs))
     fit(model, optimizer, pairs, run, epochs=options.epochs, batch_size=options.batch_size,

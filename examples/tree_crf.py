@@ -52,7 +52,8 @@ def main(options, out):
     optimizer = Adam(model.parameters(), options.lr)
 
     run = command.begin(options, OPTIONS, f"tree_crf_{data.name}", say, data=data.name,
-                        source=data.source, model=model.config)
+                        source=data.source, model=model.config,
+                        checksum=command.checksum(map(seq.bracketed, train)))
     steps = command.steps(options, len(pairs))
     fit(model, optimizer, pairs, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=steps, out=out, schedule=lambda step:

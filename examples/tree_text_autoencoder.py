@@ -89,7 +89,7 @@ def main(options, out):
 
     say(f"{size_of(model):,} parameters, {size_of(both.rival):,} beside")
     run = command.begin(options, OPTIONS, f"trees_{data.name}", say, source=data.source,
-                        model=model.config)
+                        checksum=command.checksum(train), model=model.config)
     tokenizer.save(run.folder / "tokenizer.json")
     fit(both, optimizer, batches, run, epochs=options.epochs, batch_size=options.batch_size,
         seed=options.seed, steps=steps, out=out,

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,17 @@ def begin(
     ``--resume``, whose config is brought up to date. ``say`` gets a line on it.
 
     Its config is ``config`` and the ``options``: those of every command, and what the command adds
-    of its ``own``; paths in full.
+    of its ``own``; paths in full. Raises ValueError where a run that is resumed had another
+    ``checksum`` in its config.
     """
     kept = {each: getattr(options, each) for each in (*KEPT, *own)}
     kept = {each: str(v.resolve()) if isinstance(v, Path) else v for each, v in kept.items()}
     if options.resume:
         run = Run.open(options.resume)
+        before, now = run.config.get("checksum"), config.get("checksum")
+        if before is not None and before != now:
+            raise ValueError(f"{run.folder} was trained on other data than those that are here now:"
+                             " give them as they were, or start a new run without --resume")
         run.config = {"options": kept, **config}
         if not (run.folder / "checkpoint.npz").exists():
             say("there is no checkpoint yet: the run begins anew")
@@ -109,6 +115,14 @@ def begin(
         run = Run.create(where, {"options": kept, **config})
     say(f"run folder: {run.folder}")
     return run
+
+
+def checksum(texts: Iterable[str]) -> int:
+    """A number that tells these texts from others."""
+    total = 0
+    for text in texts:
+        total = zlib.crc32(text.encode("utf-8", "surrogatepass") + b"\0", total)
+    return total
 
 
 def steps(options: argparse.Namespace, examples: int) -> int:

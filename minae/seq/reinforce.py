@@ -40,7 +40,8 @@ def leave_one_out(log_probabilities: Any, rewards: Any) -> Any:
     """``reinforce`` of ``log_probabilities`` and ``rewards`` (..., samples), each against the rest.
 
     The baseline of a sample is the mean reward of the others along the last axis, drawn alike (Kool
-    et al. 2019). Errors are those of ``reinforce``; ValueError where there is only one sample.
+    et al. 2019); of ``sample``'s (samples, batch) give the transpose. Errors are those of
+    ``reinforce``; ValueError where there is only one sample.
     """
     gain = _constant(rewards, "reward", log_probabilities)
     samples = gain.shape[-1] if gain.ndim else 1

@@ -29,8 +29,8 @@ class _Structures:
     Methods compute when they are called and keep nothing; losses of one distribution share its
     graph, so add them before ``backward``. All but ``best``'s structure, ``sample``
     and ``count`` can be differentiated, to any order, where the scores are Tensors. Parts whose
-    score is -inf are in no structure; where that leaves none at all, the log-partition is -inf and
-    gradients, marginals and entropy are 0. Computed in float64, results are in the dtype of the
+    score is -inf are in no structure; where that leaves none at all, the log-partition is -inf,
+    gradients, marginals and entropy are 0, and what is drawn or best has no parts. Computed in float64, results are in the dtype of the
     scores.
     """
 
@@ -122,7 +122,7 @@ class BinaryTrees(_Structures):
     tree, without spans.
 
     A tree is a boolean array (batch, n, n), True at its spans, those of single words among them.
-    (The inside algorithm: Baker 1979; PyTorch-Struct calls this ``TreeCRF``.)
+    Losses of one distribution share its graph: add them before ``backward``, or make another. (The inside algorithm: Baker 1979; PyTorch-Struct calls this ``TreeCRF``.)
 
     Raises ValueError for other shapes, for lengths outside [0, n], and for scores that are NaN or
     +inf.
@@ -185,6 +185,7 @@ class LinearChain(_Structures):
     A structure is an integer array (batch, time), 0 beyond the length. ``marginals`` are a pair:
     the probability of each label (batch, time, labels), and of each transition, in the shape of
     ``transitions`` behind a batch; where these are (labels, labels), how often each is expected.
+    Losses of one distribution share its graph: add them before ``backward``, or make another.
     (Lafferty et al. 2001. Transitions are torchcrf's; the potentials of PyTorch-Struct's
     ``LinearChainCRF`` have the next label first.)
 

@@ -62,6 +62,26 @@ def test_errors_are_one_line(text, tmp_path, options, message):
     assert not (tmp_path / "run").exists()  # it is told before training
 
 
+def test_a_text_that_was_changed_is_not_gone_on_with(tmp_path):
+    text, folder = tmp_path / "mine.txt", tmp_path / "run"
+    text.write_text("To be, or not to be.\n" * 60, encoding="utf-8")
+    assert run("--text", text, *SMALL, "--out", folder)[0] == 0
+    text.write_text("To be, or not to do.\n" * 60, encoding="utf-8")  # of the same length
+    code, _, err = run("--resume", folder, "--epochs", 2)
+    assert code == 2 and "was trained on other data" in err and "--resume" in err
+    text.write_text("To be, or not to be.\n" * 60, encoding="utf-8")
+    assert run("--resume", folder)[0] == 0
+
+
+def test_what_would_move_the_terminal_is_not_printed(tmp_path):
+    text = tmp_path / "escapes.txt"
+    text.write_text("\x1b[2Jx" * 400, encoding="utf-8")
+    code, out, _ = run("--text", text, *SMALL, "--out", tmp_path / "run", "--tokenizer",
+                       "characters", "--prompt", "x")  # fmt: skip
+    assert code == 0 and "\x1b" in (tmp_path / "run" / "samples.txt").read_text()
+    assert "\x1b" not in out
+
+
 def test_a_resumed_run_never_takes_another_text(tmp_path, monkeypatch):
     monkeypatch.setenv("MINAE_DATA", str(tmp_path))
     shakespeare = tmp_path / "tinyshakespeare" / "input.txt"
