@@ -30,8 +30,7 @@ MASK = SEQUENCES > 1
 PASSES = "several passes of NumPy, on one core"
 STEPS = "a product and a dozen NumPy calls a step"
 SCALAR = "NumPy's expm1 is not vectorized"
-WAKING = "short kernels, each of which wakes a thread"
-SCORES = "the scores are written out, not fused"
+WAKING = "short work, for each piece of which a thread is woken"
 SORTING = "sorts each row whole"
 
 
@@ -79,9 +78,9 @@ def looking_back(torch, layer, z):
 
 SQUARE = (WIDTH, WIDTH)
 RECURRENT = {"slower": STEPS, "theirs": {"batch_first": True}}
-HEADS = {"slower": SCORES, "theirs": {"batch_first": True}}
+HEADS = {"slower": WAKING, "theirs": {"batch_first": True}}
 LAYERS = [
-    Layer("Linear", SEQUENCES, SQUARE, "the same products; the bias is a pass of its own"),
+    Layer("Linear", SEQUENCES, SQUARE, WAKING),
     Layer("Conv1d", SEQUENCES, (*SQUARE, 3, 1, 1), first=True),
     Layer("ConvTranspose1d", SEQUENCES, (*SQUARE, 4, 2, 1), first=True),
     Layer("Conv2d", IMAGES, (*SQUARE, 3, 1, 1), first=True),
@@ -93,9 +92,9 @@ LAYERS = [
     Layer("InstanceNorm1d", SEQUENCES, (WIDTH,), first=True),
     Layer("InstanceNorm2d", IMAGES, (WIDTH,), first=True),
     Layer("GroupNorm", IMAGES, (8, WIDTH), first=True),
-    Layer("LayerNorm", SEQUENCES, (WIDTH,)),
+    Layer("LayerNorm", SEQUENCES, (WIDTH,), WAKING),
     Layer("RMSNorm", SEQUENCES, (WIDTH,)),
-    Layer("LSTM", SEQUENCES, SQUARE, **RECURRENT),
+    Layer("LSTM", SEQUENCES, SQUARE, **{**RECURRENT, "slower": WAKING}),
     Layer("LSTM", SEQUENCES, SQUARE, **RECURRENT, title="LSTM, both ways, lengths",
           options={"bidirectional": True}, their_call=unpadded,
           ours_call=lambda layer, x: layer(x, lengths=LENGTHS)),
@@ -131,19 +130,20 @@ def rows(x):
 
 
 FUNCTIONS = [
-    same("relu", slower=WAKING), same("gelu"), same("silu"), same("mish"),
+    same("relu", slower=WAKING), same("gelu", slower=WAKING), same("silu"), same("mish"),
     same("elu", slower=SCALAR),
     same("leaky_relu"), same("glu"),
     same("gelu_tanh", lambda t, z: t.nn.functional.gelu(z, approximate="tanh")),
     same("tanh", lambda t, z: t.tanh(z)), same("sigmoid", lambda t, z: t.sigmoid(z)),
     same("softplus"),
-    same("softmax", lambda t, z: z.softmax(-1)),
-    same("log_softmax", lambda t, z: z.log_softmax(-1)),
+    same("softmax", lambda t, z: z.softmax(-1), slower=WAKING),
+    same("log_softmax", lambda t, z: z.log_softmax(-1), slower=WAKING),
     Function("logsumexp", SEQUENCES, lambda m, x: m.logsumexp(x, -1), lambda t, z: z.logsumexp(-1)),
     Function("dropout", SEQUENCES, lambda m, x: m.dropout(x, 0.1),
              lambda t, z: t.nn.functional.dropout(z, 0.1)),
     Function("cross_entropy", SEQUENCES, lambda m, x: m.cross_entropy(x, LABELS),
-             lambda t, z: t.nn.functional.cross_entropy(rows(z), t.from_numpy(LABELS.ravel()))),
+             lambda t, z: t.nn.functional.cross_entropy(rows(z), t.from_numpy(LABELS.ravel())),
+             WAKING),
     Function("cross_entropy, smoothed", SEQUENCES,
              lambda m, x: m.cross_entropy(x, LABELS, label_smoothing=0.1),
              lambda t, z: t.nn.functional.cross_entropy(

@@ -20,7 +20,7 @@ import numpy as np
 
 from .threads import share
 
-SMALL = 1 << 20  # multiplications that are not worth a second thread
+SMALL = 1 << 22  # multiplications that are not worth a second thread
 PART = 256  # rows or columns that are worth that BLAS prepares the other matrix once more
 OPENMP = 2  # what OpenBLAS calls a build that takes OpenMP's threads
 NAMES = "scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"

@@ -37,8 +37,8 @@ def drawn(*shape, dtype="float32"):
 
 
 @pytest.mark.parametrize("shapes", [
-    ((LARGE, 40), (40, 90)), ((90, 40), (40, LARGE)), ((1, LARGE), (LARGE, LARGE + 1)),
-    ((LARGE, LARGE), (LARGE, 1)), ((5, 90, 64), (5, 64, 80)), ((2, 3, 90, 64), (2, 3, 64, 80)),
+    ((LARGE, 50), (50, 90)), ((90, 50), (50, LARGE)), ((1, LARGE), (LARGE, LARGE + 1)),
+    ((LARGE, LARGE), (LARGE, 1)), ((5, 90, 128), (5, 128, 80)), ((2, 3, 90, 128), (2, 3, 128, 80)),
     ((1, LARGE, 40), (1, 40, 90)), ((1, 1, 90, 40), (1, 1, 40, LARGE)),
     ((2, 1, 90, 64), (3, 64, 80)), ((7, 5, 64), (64, 5000)), ((LARGE * 2, LARGE), (LARGE,)),
     ((0, 40), (40, 90)), ((40, 0), (0, 90)), ((3, 4), (4, 5)), ((4,), (4,)),
@@ -65,16 +65,16 @@ def test_the_parts_are_computed_by_one_thread_of_blas(fast, blas, threads, monke
         return matmul(x, y, out=out)
 
     monkeypatch.setattr(fast.np, "matmul", watched)
-    fast.matmul(drawn(LARGE, 40), drawn(40, 90))
+    fast.matmul(drawn(LARGE, 50), drawn(50, 90))
     assert seen == [(1, (256, 90))] * 4
     seen.clear()
-    fast.matmul(drawn(90, 40), drawn(40, LARGE - 1))
+    fast.matmul(drawn(90, 50), drawn(50, LARGE - 1))
     assert sorted(seen) == [(1, (90, 511)), (1, (90, 512))]
     seen.clear()
-    fast.matmul(drawn(1, 8, 90, 64), drawn(1, 8, 64, 80))
+    fast.matmul(drawn(1, 8, 90, 80), drawn(1, 8, 80, 80))
     assert seen == [(1, (1, 1, 90, 80))] * 8
     seen.clear()
-    fast.matmul(drawn(1, 1, LARGE, 40), drawn(1, 1, 40, 90))
+    fast.matmul(drawn(1, 1, LARGE, 50), drawn(1, 1, 50, 90))
     assert seen == [(1, (1, 1, 256, 90))] * 4
 
 
