@@ -86,7 +86,8 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
     """A file to write beside ``path``, which takes its place once it is whole and on the disk."""
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: {path.parent} is no folder; make it first")
+        what = f"{path} cannot be written: {path.parent} is no folder; make it first"
+        raise FileNotFoundError(what)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # of this writer alone
     with naming(path):
         try:

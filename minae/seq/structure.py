@@ -30,8 +30,8 @@ class _Structures:
     graph, so add them before ``backward``. All but ``best``'s structure, ``sample``
     and ``count`` can be differentiated, to any order, where the scores are Tensors. Parts whose
     score is -inf are in no structure; where that leaves none at all, the log-partition is -inf,
-    gradients, marginals and entropy are 0, and what is drawn or best has no parts. Computed in float64, results are in the dtype of the
-    scores.
+    gradients, marginals and entropy are 0, and what is drawn or best has no parts. Computed in
+    float64, results are in the dtype of the scores.
     """
 
     cells: Any  # (batch, cells): the scores, with cell 0 for nothing and the last for the root
@@ -122,7 +122,8 @@ class BinaryTrees(_Structures):
     tree, without spans.
 
     A tree is a boolean array (batch, n, n), True at its spans, those of single words among them.
-    Losses of one distribution share its graph: add them before ``backward``, or make another. (The inside algorithm: Baker 1979; PyTorch-Struct calls this ``TreeCRF``.)
+    Losses of one distribution share its graph: add them before ``backward``, or make another.
+    (The inside algorithm: Baker 1979; PyTorch-Struct calls this ``TreeCRF``.)
 
     Raises ValueError for other shapes, for lengths outside [0, n], and for scores that are NaN or
     +inf.
