@@ -18,7 +18,6 @@ from minae.data import load_text
 from minae.io import write_file
 from minae.models import GPT
 from minae.optim import AdamW, cosine, warmup
-from minae.run import Run
 from minae.seq import (
     BPETokenizer,
     CharacterTokenizer,
@@ -37,10 +36,7 @@ def main(options, out):
     say = partial(print, file=out, flush=True)
     say(f"GPT, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
     text = load_text(options.text, options.data_dir, report=say)
-    started = options.resume and Run.open(options.resume).config.get("data")
-    if started and started != text.name:
-        raise ValueError(f"{options.resume} was trained on {started}, which is not at hand: give"
-                         " its folder with --data-dir")
+    command.check_data(options, text.name, "its folder with --data-dir")
     cut = len(text.content) * 9 // 10
     train, test = text.content[:cut], text.content[cut:]
     if options.dry_run:

@@ -20,7 +20,6 @@ from minae import command, pictures, seq
 from minae.data import load_parses
 from minae.models import TreeCRF
 from minae.optim import Adam, cosine, warmup
-from minae.run import Run
 from minae.train import fit
 
 OPTIONS = ("hidden", "trees", "encoding", "longest")
@@ -34,10 +33,7 @@ def main(options, out):
         raise ValueError("--data-dir is for the WSJ sample: leave it out beside --trees")
     say(f"tree CRF, minae {minae.__version__} on {minae.xp.__name__}, seed {options.seed}")
     data = load_parses(options.trees, options.data_dir, options.longest, options.encoding, say)
-    started = options.resume and Run.open(options.resume).config.get("data")
-    if started and started != data.name:
-        raise ValueError(f"{options.resume} was trained on {started}, which is not at hand: give"
-                         " its folder with --data-dir, or its file with --trees")
+    command.check_data(options, data.name, "its folder with --data-dir, or its file with --trees")
     train, dev, test = data.train, data.dev, data.test
     if options.dry_run:
         train, dev, test = train[: 4 * options.batch_size], dev[:16], test[:16]

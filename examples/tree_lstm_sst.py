@@ -23,7 +23,6 @@ from minae.backend import asnumpy
 from minae.data import load_sentiment
 from minae.models import BagOfWords, TreeClassifier
 from minae.optim import Adam, cosine, warmup
-from minae.run import Run
 from minae.train import fit
 
 OPTIONS = ("hidden", "cell", "trees", "encoding")
@@ -42,10 +41,7 @@ def main(options, out):
     say(f"TreeLSTM, {options.cell}, minae {minae.__version__} on {minae.xp.__name__},"
         f" seed {options.seed}")
     data = load_sentiment(options.trees, options.data_dir, options.encoding, say)
-    started = options.resume and Run.open(options.resume).config.get("data")
-    if started and started != data.name:
-        raise ValueError(f"{options.resume} was trained on {started}, which is not at hand: give"
-                         " its folder with --data-dir, or its file with --trees")
+    command.check_data(options, data.name, "its folder with --data-dir, or its file with --trees")
     train, dev, test = data.train, data.dev, data.test
     if options.dry_run:
         train, dev, test = train[: 4 * options.batch_size], dev[:50], test[:50]

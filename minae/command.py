@@ -117,6 +117,15 @@ def begin(
     return run
 
 
+def check_data(options: argparse.Namespace, name: str, cure: str) -> None:
+    """Raises ValueError, with the ``cure``, where the run that the ``options`` resume learned from
+    data of another ``name``; to be called before anything is made of these."""
+    started = options.resume and Run.open(options.resume).config.get("data")
+    if started and started != name:
+        what = f"{options.resume} was trained on {started}, which is not at hand"
+        raise ValueError(f"{what}: give {cure}")
+
+
 def checksum(texts: Iterable[str]) -> int:
     """A number that tells these texts from others."""
     total = 0
